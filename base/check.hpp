@@ -1,0 +1,18 @@
+// Bugs: a condition that our own code guarantees. On in release builds too.
+#pragma once
+#include <source_location>
+
+namespace dlls::base {
+
+// Writes the reason and the place to standard error and aborts. Never use it for anything that
+// input, a peer, a disk or a configuration can cause: those are base::error.
+[[noreturn]] void fail_check(const char* why, const std::source_location& where) noexcept;
+
+inline void check(
+    bool condition, const char* why,
+    const std::source_location& where = std::source_location::current()) noexcept {
+  if (!condition) [[unlikely]]
+    fail_check(why, where);
+}
+
+}  // namespace dlls::base

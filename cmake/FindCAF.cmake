@@ -1,0 +1,17 @@
+# Debian's libcaf-dev 0.17.6 ships neither a CMake package nor a pkg-config file. Targets: CAF::core, CAF::io.
+find_path(CAF_INCLUDE_DIR caf/all.hpp)
+foreach(part core io)
+  find_library(CAF_${part}_LIBRARY caf_${part})
+endforeach()
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(CAF REQUIRED_VARS CAF_INCLUDE_DIR CAF_core_LIBRARY CAF_io_LIBRARY)
+if(CAF_FOUND AND NOT TARGET CAF::core)
+  find_package(Threads REQUIRED)
+  foreach(part core io)
+    add_library(CAF::${part} UNKNOWN IMPORTED)
+    set_target_properties(CAF::${part} PROPERTIES IMPORTED_LOCATION "${CAF_${part}_LIBRARY}"
+      INTERFACE_SYSTEM_INCLUDE_DIRECTORIES "${CAF_INCLUDE_DIR}")
+    target_link_libraries(CAF::${part} INTERFACE Threads::Threads)
+  endforeach()
+  target_link_libraries(CAF::io INTERFACE CAF::core)
+endif()
