@@ -1,7 +1,7 @@
 // Expected failures: a code a program can branch on, and a sentence a person can act on.
 #pragma once
 #include <boost/system/result.hpp>
-#include <source_location>
+#include <ostream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -48,6 +48,7 @@ struct error {
   // "not_found: no model 'x' (hint)"
   std::string text() const;
   friend bool operator==(const error&, const error&) = default;
+  friend std::ostream& operator<<(std::ostream& out, const error& e) { return out << e.text(); }
 };
 
 // The exception form, for code in which a failure ends the whole operation.
