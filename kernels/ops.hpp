@@ -1,0 +1,113 @@
+// What inference computes. How each instruction set does it stands in kernels/cpu/*, under the same
+// file names; the scalar twin is the reference and is tested in double precision.
+//
+// All matrices are row-major; outputs come first, sizes last; nothing may overlap unless said so.
+// No function allocates or throws. Those that take a pool use its threads, the others run on the
+// calling thread and may be called from any. Results do not depend on the number of threads.
+#pragma once
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "kernels/element.hpp"
+#include "kernels/packed.hpp"
+#include "kernels/parallel.hpp"
+
+namespace dlls::kernels {
+
+// --- products -------------------------------------------------------------------------------
+
+// Rows of activations: float always, and optionally the same rows quantised.
+struct activation_rows {
+  const float* values = nullptr;  // (rows, columns)
+  const q8_block* q8 = nullptr;   // (rows, columns / 32) or null
+  std::size_t rows = 0;
+  std::size_t columns = 0;
+};
+
+// y = x W^T, or y += x W^T. y (x.rows, weights.rows), rows `y_stride` apart.
+struct product {
+  float* y = nullptr;
+  std::size_t y_stride = 0;
+  const packed_matrix* weights = nullptr;  // (weights.rows, x.columns)
+  bool accumulate = false;
+};
+
+// Several products of the same activations in one parallel region. Quantised weights meet x.q8 in
+// integer arithmetic where it is given, else x.values in float; other weights always meet x.values.
+void matmul(thread_pool& pool, std::span<const product> products, const activation_rows& x);
+
+// out (n / 32) blocks from x (n); n is a multiple of 32. Non-finite input gives undefined values.
+void quantise_q8(q8_block* out, const float* x, std::size_t n);
+
+// --- one row at a time ----------------------------------------------------------------------
+
+// out = x / sqrt(mean(x^2) + eps) * weight (Zhang and Sennrich 2019). out may be x.
+void rms_norm(float* out, const float* x, const float* weight, std::size_t n, float eps);
+
+// Rotary embedding (Su et al. 2021) of `heads` heads in place; `table` (head_dim) holds cos, sin,
+// cos, sin... of this position. `adjacent` turns pairs (2i, 2i+1), the order of GGUF's LLaMA files;
+// `halves` turns pairs (i, i + head_dim/2), Hugging Face's order.
+enum class rope_pairs : bool { adjacent, halves };
+void rope(
+    float* x,            // (heads, head_dim)
+    const float* table,  // (head_dim / 2, 2)
+    std::size_t heads, std::size_t head_dim, rope_pairs pairs);
+
+// out = gate * sigmoid(gate) * up (Shazeer 2020). out may be gate or up.
+void swiglu(float* out, const float* gate, const float* up, std::size_t n);
+
+// y += x.
+void add(float* y, const float* x, std::size_t n);
+
+// log(sum(exp(x))), by the largest element first. n > 0.
+float log_sum_exp(const float* x, std::size_t n);
+// x = exp(x) / sum(exp(x)). n > 0.
+void softmax(float* x, std::size_t n);
+
+// --- attention ------------------------------------------------------------------------------
+
+// One layer's keys and values of one sequence. Memory belongs to the cache; a view is a few words.
+// Keys lie like packed weights, sixteen positions to a panel: (kv_heads, capacity / 16, head_dim,
+// 16). Values lie as (kv_heads, capacity, value_stride).
+struct kv_view {
+  element type = element::f16;  // f16 or f32
+  std::size_t kv_heads = 0;
+  std::size_t head_dim = 0;
+  std::size_t capacity = 0;  // positions, a multiple of 16
+  std::byte* keys = nullptr;
+  std::byte* values = nullptr;
+
+  // head_dim rounded up to whole registers; what lies between stays zero.
+  std::size_t value_stride() const noexcept { return (head_dim + 15) / 16 * 16; }
+  std::size_t key_bytes() const noexcept { return bytes_of(type, kv_heads * capacity * head_dim); }
+  std::size_t value_bytes() const noexcept {
+    return bytes_of(type, kv_heads * capacity * value_stride());
+  }
+};
+
+// Writes the keys and values of one position.
+void kv_store(
+    const kv_view& cache, std::size_t position,
+    const float* k,   // (kv_heads, head_dim), after rope
+    const float* v);  // (kv_heads, head_dim)
+
+// Query rows of one sequence: row i stands at position `first + i` and sees positions up to its
+// own, which kv_store must have written.
+struct attention_rows {
+  float* out = nullptr;      // (rows, heads, head_dim), rows `out_stride` apart
+  const float* q = nullptr;  // (rows, heads, head_dim), rows `q_stride` apart, after rope
+  std::size_t out_stride = 0;
+  std::size_t q_stride = 0;
+  std::size_t rows = 0;
+  std::size_t heads = 0;  // a multiple of cache.kv_heads: heads of a group share keys and values
+  std::size_t first = 0;
+};
+
+// softmax(q k^T / sqrt(head_dim), causal) v, with the online softmax (Milakov and Gimelshein 2018),
+// over blocks of positions; keys and values of a group's heads are read once.
+// `scratch` holds attention_scratch(...) floats; its content means nothing.
+void attention(thread_pool& pool, const attention_rows& rows, const kv_view& cache, float* scratch);
+std::size_t attention_scratch(const attention_rows& rows, const kv_view& cache);
+
+}  // namespace dlls::kernels

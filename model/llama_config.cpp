@@ -1,0 +1,1 @@
+#include "model/llama_config.hpp"
