@@ -1,0 +1,79 @@
+// The list of message types that may cross a link; whatever is not on it closes the link.
+//
+// CAF writes the types of a message's elements in front of them ("@<>+hello+@i32"). The gate
+// compares that text with this list before anything is deserialised. Answers that carry nothing, or
+// an error with no context or texts as context, are always allowed.
+#pragma once
+#include <caf/atom.hpp>
+#include <caf/detail/type_list.hpp>
+#include <caf/fwd.hpp>
+#include <caf/replies_to.hpp>
+#include <caf/type_nr.hpp>
+#include <cstdint>
+#include <set>
+#include <string>
+#include <type_traits>
+#include <typeinfo>
+#include <vector>
+
+namespace dlls::runtime::link {
+
+// A value type. Names are looked up when an endpoint is made, in its actor system: a type that was
+// never announced there (add_message_type) would arrive as an empty message, so it aborts instead.
+//
+// Keep types off the list that carry actor handles, caf::message or caf::error inside them: what
+// those smuggle is not looked at. Answers travel through proxies, so no handle is needed.
+class gate_rules {
+ public:
+  // Messages with exactly these elements, in this order.
+  template <class... Ts>
+  gate_rules& allow() {
+    static_assert(sizeof...(Ts) > 0);
+    static_assert((is_plain<Ts> && ...), "what hides in a handle or a message is not gated");
+    signatures_.push_back({element_of<Ts>()...});
+    return *this;
+  }
+
+  // Every input and every output of a typed actor's interface (caf::typed_actor<...>).
+  template <class Handle>
+  gate_rules& allow_interface() {
+    allow_all(typename Handle::signatures{});
+    return *this;
+  }
+
+  // The allowed texts, as CAF writes them in `system`.
+  std::set<std::string> resolve(const caf::actor_system& system) const;
+
+ private:
+  struct element {
+    std::uint16_t number = 0;  // CAF's number for a built-in type, else 0
+    const std::type_info* type = nullptr;
+  };
+
+  template <class T>
+  static constexpr bool is_plain =
+      !std::is_same_v<T, caf::actor> && !std::is_same_v<T, caf::strong_actor_ptr> &&
+      !std::is_same_v<T, caf::actor_addr> && !std::is_same_v<T, caf::message> &&
+      !std::is_same_v<T, caf::error> && !std::is_same_v<T, caf::exit_msg> &&
+      !std::is_same_v<T, caf::down_msg>;
+
+  template <class T>
+  static element element_of() {
+    using kept = std::conditional_t<caf::is_atom_constant<T>::value, caf::atom_value, T>;
+    return {caf::type_nr<kept>::value, &typeid(kept)};
+  }
+
+  template <class... Signatures>
+  void allow_all(caf::detail::type_list<Signatures...>) {
+    (allow_one(Signatures{}), ...);
+  }
+  template <class... Ins, class... Outs>
+  void allow_one(caf::typed_mpi<caf::detail::type_list<Ins...>, caf::output_tuple<Outs...>>) {
+    allow<Ins...>();
+    if constexpr (!(std::is_void_v<Outs> || ...)) allow<Outs...>();
+  }
+
+  std::vector<std::vector<element>> signatures_;
+};
+
+}  // namespace dlls::runtime::link
