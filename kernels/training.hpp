@@ -12,10 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "kernels/dispatch.hpp"
-#include "kernels/parallel.hpp"
-
 namespace dlls::kernels {
+
+// Declared, not included: the backends' own files must see no inline function of another room,
+// which they would compile for an instruction set that the linker's choice may not have.
+class thread_pool;               // kernels/parallel.hpp
+enum class isa : unsigned char;  // kernels/dispatch.hpp
 
 // A position whose target is this counts neither in the loss nor in any gradient.
 inline constexpr std::int32_t no_target = -100;
