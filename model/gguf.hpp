@@ -71,6 +71,9 @@ class gguf_file {
   // where); unsupported: another version, byte order or tensor type; not_found, io: no such file.
   static base::result<std::shared_ptr<const gguf_file>> open(
       const std::filesystem::path& path, const gguf_limits& limits = {});
+  // The same over bytes in memory, which must outlive the object and start at a multiple of 8.
+  static base::result<std::shared_ptr<const gguf_file>> view(
+      std::span<const std::byte> bytes, const gguf_limits& limits = {});
   ~gguf_file();
   gguf_file(const gguf_file&) = delete;
   gguf_file& operator=(const gguf_file&) = delete;
@@ -115,8 +118,9 @@ class gguf_file {
   friend class gguf_parser;
   gguf_file() = default;
 
-  std::filesystem::path path_;
-  std::span<const std::byte> mapped_;
+  std::filesystem::path path_;         // empty for a view
+  std::span<const std::byte> mapped_;  // the whole file
+  bool owns_mapping_ = false;
   std::uint32_t version_ = 0;
   std::uint64_t alignment_ = 32;
   std::vector<std::string_view> keys_;
