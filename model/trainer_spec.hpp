@@ -33,20 +33,20 @@ struct training_spec {
   std::uint32_t batch_rows = 8;
   // A step's examples are worked off in pieces of about this many tokens: bounds the memory.
   std::uint32_t micro_batch_tokens = 1024;
-  float learning_rate = 1e-4F;
-  float beta1 = 0.9F;
-  float beta2 = 0.95F;
-  float eps = 1e-8F;
-  float weight_decay = 0.0F;  // on matrices; on vectors (norms) only with decay_vectors
+  double learning_rate = 1e-4;
+  double beta1 = 0.9;
+  double beta2 = 0.95;
+  double eps = 1e-8;
+  double weight_decay = 0.0;  // on matrices; on vectors (norms) only with decay_vectors
   bool decay_vectors = false;
-  float clip = 1.0F;          // greatest global gradient norm; 0: no limit
-  float warmup_ratio = 0.0F;  // of all steps
+  double clip = 1.0;          // greatest global gradient norm; 0: no limit
+  double warmup_ratio = 0.0;  // of all steps
   rate_schedule schedule = rate_schedule::constant;
-  float min_rate_ratio = 0.1F;  // cosine ends at learning_rate times this
+  double min_rate_ratio = 0.1;  // cosine ends at learning_rate times this
   bool shuffle = true;          // a new order each epoch, from the seed
   std::uint64_t seed = 42;
   std::uint32_t context = 0;  // tokens an example may have; 0: the base model's own limit
-  float target_loss = 0.0F;   // ends after an epoch whose mean loss is below; 0: never
+  double target_loss = 0.0;   // ends after an epoch whose mean loss is below; 0: never
   pretrain_shape shape;       // for "pretrain"
 };
 
