@@ -10,6 +10,7 @@
 #include <span>
 
 #include "kernels/element.hpp"
+#include "kernels/layout.hpp"
 #include "kernels/packed.hpp"
 #include "kernels/parallel.hpp"
 
@@ -46,9 +47,7 @@ void quantise_q8(q8_block* out, const float* x, std::size_t n);
 void rms_norm(float* out, const float* x, const float* weight, std::size_t n, float eps);
 
 // Rotary embedding (Su et al. 2021) of `heads` heads in place; `table` (head_dim) holds cos, sin,
-// cos, sin... of this position. `adjacent` turns pairs (2i, 2i+1), the order of GGUF's LLaMA files;
-// `halves` turns pairs (i, i + head_dim/2), Hugging Face's order.
-enum class rope_pairs : bool { adjacent, halves };
+// cos, sin... of this position.
 void rope(
     float* x,            // (heads, head_dim)
     const float* table,  // (head_dim / 2, 2)
@@ -66,25 +65,6 @@ float log_sum_exp(const float* x, std::size_t n);
 void softmax(float* x, std::size_t n);
 
 // --- attention ------------------------------------------------------------------------------
-
-// One layer's keys and values of one sequence. Memory belongs to the cache; a view is a few words.
-// Keys lie like packed weights, sixteen positions to a panel: (kv_heads, capacity / 16, head_dim,
-// 16). Values lie as (kv_heads, capacity, value_stride).
-struct kv_view {
-  element type = element::f16;  // f16 or f32
-  std::size_t kv_heads = 0;
-  std::size_t head_dim = 0;
-  std::size_t capacity = 0;  // positions, a multiple of 16
-  std::byte* keys = nullptr;
-  std::byte* values = nullptr;
-
-  // head_dim rounded up to whole registers; what lies between stays zero.
-  std::size_t value_stride() const noexcept { return (head_dim + 15) / 16 * 16; }
-  std::size_t key_bytes() const noexcept { return bytes_of(type, kv_heads * capacity * head_dim); }
-  std::size_t value_bytes() const noexcept {
-    return bytes_of(type, kv_heads * capacity * value_stride());
-  }
-};
 
 // Writes the keys and values of one position.
 void kv_store(

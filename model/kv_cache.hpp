@@ -3,7 +3,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "kernels/ops.hpp"
+#include "kernels/layout.hpp"
+#include "kernels/memory.hpp"
 #include "model/llama_config.hpp"
 
 namespace dlls::model {

@@ -1,0 +1,80 @@
+// The reference for attention: all scores of a row, then the softmax, then the weighted sum.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/backend.hpp"
+
+namespace dlls::kernels::scalar {
+
+template <class Real>
+Real kv_number(const kv_view& cache, const std::byte* from, std::size_t index) {
+  if (cache.type == element::f32) {
+    float value;
+    std::memcpy(&value, from + 4 * index, 4);
+    return Real(value);
+  }
+  std::uint16_t bits;
+  std::memcpy(&bits, from + 2 * index, 2);
+  return Real(from_half(bits));
+}
+
+inline void set_kv_number(const kv_view& cache, std::byte* into, std::size_t index, float value) {
+  const auto bits = to_half(value);
+  if (cache.type == element::f32)
+    std::memcpy(into + 4 * index, &value, 4);
+  else
+    std::memcpy(into + 2 * index, &bits, 2);
+}
+
+inline std::size_t key_index(
+    const kv_view& c, std::size_t head, std::size_t position, std::size_t i) {
+  return (head * (c.capacity / 16) + position / 16) * c.head_dim * 16 + i * 16 + position % 16;
+}
+
+inline std::size_t value_index(
+    const kv_view& c, std::size_t head, std::size_t position, std::size_t i) {
+  return (head * c.capacity + position) * c.value_stride() + i;
+}
+
+inline void kv_store(const kv_view& cache, std::size_t position, const float* k, const float* v) {
+  for (std::size_t h = 0; h < cache.kv_heads; ++h) {
+    for (std::size_t i = 0; i < cache.head_dim; ++i) {
+      const auto from = h * cache.head_dim + i;
+      set_kv_number(cache, cache.keys, key_index(cache, h, position, i), k[from]);
+      set_kv_number(cache, cache.values, value_index(cache, h, position, i), v[from]);
+    }
+  }
+}
+
+template <class Real>
+void attend(const attend_range<Real>& range) {
+  const auto& c = *range.cache;
+  const Real scale = Real(1) / std::sqrt(Real(c.head_dim));
+  for (auto r = range.row_begin; r < range.row_end; ++r) {
+    const auto token = r / range.group;
+    const Real* q = range.q + token * range.q_stride + r % range.group * c.head_dim;
+    const auto end = std::min(range.end, range.first + token + 1);
+    Real* out = range.out + (r - range.row_begin) * c.value_stride();
+    std::fill_n(out, c.value_stride(), Real(0));
+    const auto score = [&](std::size_t p) {
+      Real dot = 0;
+      for (std::size_t i = 0; i < c.head_dim; ++i)
+        dot += q[i] * kv_number<Real>(c, c.keys, key_index(c, range.kv_head, p, i));
+      return dot * scale;
+    };
+    Real peak = -INFINITY, sum = 0;
+    for (auto p = range.begin; p < end; ++p) peak = std::max(peak, score(p));
+    for (auto p = range.begin; p < end; ++p) {
+      const Real weight = std::exp(score(p) - peak);
+      sum += weight;
+      for (std::size_t i = 0; i < c.head_dim; ++i)
+        out[i] += weight * kv_number<Real>(c, c.values, value_index(c, range.kv_head, p, i));
+    }
+    range.peak[r - range.row_begin] = peak;
+    range.sum[r - range.row_begin] = sum;
+  }
+}
+
+}  // namespace dlls::kernels::scalar
