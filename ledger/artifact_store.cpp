@@ -89,14 +89,14 @@ result<> hash_file(int fd, std::uint64_t bytes, base::sha256& into) {
   return {};
 }
 
-// Gives back what was reserved past the end, and the blob its name; the mode makes accidents
-// visible.
+// Gives back what was reserved past the end, and the blob its name.
 result<> seal_file(int fd, std::uint64_t bytes, const fs::path& from, const fs::path& to) {
   if (::ftruncate(fd, static_cast<off_t>(bytes)) != 0)
     return base::errno_error("truncate " + from.string());
-  if (::fchmod(fd, 0400) != 0) return base::errno_error("chmod " + from.string());
   if (auto done = base::sync_file(fd, from); !done) return done;
-  return base::rename_durably(from, to);
+  if (auto done = base::rename_durably(from, to); !done) return done;
+  if (::fchmod(fd, 0400) != 0) return base::errno_error("chmod " + to.string());
+  return {};
 }
 
 std::string part_name(const expectation& what) {
