@@ -1,0 +1,127 @@
+// A request with a deadline, awaited.
+//
+//   auto w = co_await ask(this, handle, 5s, hello{"n1"});          // welcome; throws base::failure
+//   auto r = co_await try_ask(this, handle, 5s, hello{"n1"});      // base::result<welcome>
+//   auto n = co_await ask<int>(this, dynamic_handle, 5s, count{});  // caf::actor: name the answer
+//
+// Awaitable once, by a coroutine of `self`, which must be a co_actor. Nothing is sent before the
+// await. Several values in an answer come as a std::tuple, none as void.
+//
+// Errors: deadline_exceeded when no answer came in time, or at once when the time given is not
+// positive (a later answer is ignored); unavailable when the handle is empty, or as soon as the
+// callee has ended or its node is lost, without waiting for the deadline; otherwise what the callee
+// answered, which arrives unchanged from another node too. Destroying the waiting coroutine cancels
+// the wait; the callee is not told.
+#pragma once
+#include <fmt/core.h>
+
+#include <caf/actor_cast.hpp>
+#include <caf/mailbox_element.hpp>
+#include <caf/response_type.hpp>
+#include <chrono>
+#include <optional>
+#include <tuple>
+
+#include "runtime/caf_error.hpp"
+#include "runtime/detail/answer.hpp"
+#include "runtime/detail/core.hpp"
+
+namespace dlls::runtime {
+
+namespace detail {
+
+// The wait that ask and try_ask share.
+template <class R>
+class ask_operation final : public operation {
+ public:
+  ask_operation(
+      core& c, caf::strong_actor_ptr callee, time_point deadline, caf::mailbox_element_ptr request)
+      : core_(c), callee_(std::move(callee)), deadline_(deadline), request_(std::move(request)) {}
+  ask_operation(ask_operation&& other) noexcept
+      : core_(other.core_),
+        callee_(std::move(other.callee_)),
+        deadline_(other.deadline_),
+        request_(std::move(other.request_)) {}  // only before it is awaited
+  ~ask_operation() { core_.close(*this); }
+
+  bool ready() {
+    if (!callee_) {
+      answer_.emplace(base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
+    } else if (deadline_ <= core_.now()) {
+      expired();
+    }
+    return answer_.has_value();
+  }
+  void start(std::coroutine_handle<> waiting) {
+    resume_point = waiting;
+    request_->mid = core_.open(*this, deadline_);
+    request_->sender = core_.self().ctrl();
+    core_.watch(*this, callee_);
+    callee_->get()->enqueue(std::move(request_), core_.self().context());
+  }
+  base::result<R> take() { return std::move(*answer_); }
+
+  void answered(caf::type_erased_tuple& content) override {
+    answer_.emplace(read_answer<R>(content, *callee_));
+  }
+  void expired() override { answer_.emplace(late_answer(*callee_)); }
+  void callee_lost(const base::error& why) override { answer_.emplace(why); }
+
+ private:
+  core& core_;
+  caf::strong_actor_ptr callee_;
+  time_point deadline_;
+  caf::mailbox_element_ptr request_;
+  std::optional<base::result<R>> answer_;
+};
+
+template <class R, bool Throws>
+class [[nodiscard]] ask_awaitable {
+ public:
+  using value_type = std::conditional_t<Throws, R, base::result<R>>;
+  template <class... Ts>
+  explicit ask_awaitable(Ts&&... arguments) : wait_(std::forward<Ts>(arguments)...) {}
+  bool await_ready() { return wait_.ready(); }
+  void await_suspend(std::coroutine_handle<> waiting) { wait_.start(waiting); }
+  value_type await_resume() {
+    if constexpr (!Throws) {
+      return wait_.take();
+    } else {
+      auto answer = wait_.take();
+      if (!answer) throw base::failure(std::move(answer).error());
+      if constexpr (!std::is_void_v<R>) return std::move(*answer);
+    }
+  }
+
+ private:
+  ask_operation<R> wait_;
+};
+
+template <class R, bool Throws, class Self, class Handle, class Rep, class Period, class... Ts>
+auto make_ask(
+    Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
+  using answer = answer_type<R, Handle, std::decay_t<Ts>...>;
+  auto& c = self->core();
+  return ask_awaitable<answer, Throws>(
+      c, caf::actor_cast<caf::strong_actor_ptr>(callee),
+      c.deadline(std::chrono::duration_cast<caf::actor_clock::duration_type>(within)),
+      caf::make_mailbox_element({}, {}, {}, std::forward<Ts>(message)...));
+}
+
+}  // namespace detail
+
+template <
+    class R = detail::deduced, class Self, class Handle, class Rep, class Period, class... Ts>
+auto ask(
+    Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
+  return detail::make_ask<R, true>(self, callee, within, std::forward<Ts>(message)...);
+}
+
+template <
+    class R = detail::deduced, class Self, class Handle, class Rep, class Period, class... Ts>
+auto try_ask(
+    Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
+  return detail::make_ask<R, false>(self, callee, within, std::forward<Ts>(message)...);
+}
+
+}  // namespace dlls::runtime

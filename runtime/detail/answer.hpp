@@ -1,0 +1,81 @@
+// The answer to a request: its type at compile time, its value out of a message.
+#pragma once
+#include <caf/error.hpp>
+#include <caf/response_type.hpp>
+#include <caf/typed_actor.hpp>
+#include <string>
+#include <tuple>
+#include <type_traits>
+
+#include "base/error.hpp"
+
+namespace dlls::runtime::detail {
+
+// Stands for "read it from the handle's interface".
+struct deduced {};
+
+// A list of answer values as one type: void, T, or tuple<Ts...>.
+template <class List>
+struct as_one;
+template <>
+struct as_one<caf::detail::type_list<>> {
+  using type = void;
+};
+template <>
+struct as_one<caf::detail::type_list<void>> {
+  using type = void;
+};
+template <class T>
+struct as_one<caf::detail::type_list<T>> {
+  using type = T;
+};
+template <class T, class U, class... Ts>
+struct as_one<caf::detail::type_list<T, U, Ts...>> {
+  using type = std::tuple<T, U, Ts...>;
+};
+
+template <class R, class Handle, class... Ts>
+struct answer_type_of {
+  using type = R;
+};
+template <class... Sigs, class... Ts>
+struct answer_type_of<deduced, caf::typed_actor<Sigs...>, Ts...> {
+  using request = caf::detail::type_list<typename caf::detail::implicit_conversions<Ts>::type...>;
+  using found = caf::response_type_unbox<caf::detail::type_list<Sigs...>, request>;
+  static_assert(found::valid, "the callee's interface does not accept this message");
+  using type = typename as_one<typename found::type>::type;
+};
+template <class... Ts>
+struct answer_type_of<deduced, caf::actor, Ts...> {
+  static_assert(sizeof...(Ts) < 0, "name the answer's type: ask<R>(this, actor, ...)");
+};
+template <class R, class Handle, class... Ts>
+using answer_type = typename answer_type_of<R, Handle, Ts...>::type;
+
+// "actor 7@<node>", for error texts.
+std::string describe(const caf::actor_control_block& who);
+
+base::error late_answer(const caf::actor_control_block& who);
+// What a message is that is not the expected answer: the error inside it, or `internal`.
+base::error wrong_answer(
+    const caf::type_erased_tuple& content, const caf::actor_control_block& who);
+
+// Moves the answer out, or copies it when others share the message.
+template <class R>
+base::result<R> read_answer(
+    caf::type_erased_tuple& content, const caf::actor_control_block& who) {
+  if constexpr (std::is_void_v<R>) {
+    if (content.empty() || content.match_elements<caf::unit_t>()) return {};
+  } else if constexpr (requires { std::tuple_size<R>::value; }) {
+    return [&]<class... Ts>(std::tuple<Ts...>*) -> base::result<R> {
+      if (!content.match_elements<Ts...>()) return wrong_answer(content, who);
+      std::size_t at = 0;
+      return R{content.move_if_unshared<Ts>(at++)...};
+    }(static_cast<R*>(nullptr));
+  } else {
+    if (content.match_elements<R>()) return content.move_if_unshared<R>(0);
+  }
+  return wrong_answer(content, who);
+}
+
+}  // namespace dlls::runtime::detail

@@ -1,0 +1,1 @@
+// Holds the precompiled CAF headers that actors reuse.

@@ -1,0 +1,70 @@
+#include "runtime/detail/frames.hpp"
+
+#include <atomic>
+#include <mutex>
+#include <new>
+#include <vector>
+
+namespace dlls::runtime {
+namespace {
+
+// One counter a thread, so that counting costs no shared cache line. A frame may be created on one
+// thread and destroyed on another: a single counter may be negative, the sum is right.
+class frame_counter;
+
+struct counter_registry {
+  std::mutex mutex;
+  std::vector<frame_counter*> counters;
+  long of_ended_threads = 0;
+};
+
+counter_registry& registry() {
+  static auto* const instance = new counter_registry;  // outlives every thread
+  return *instance;
+}
+
+class frame_counter {
+ public:
+  frame_counter() {
+    const std::scoped_lock lock{registry().mutex};
+    registry().counters.push_back(this);
+  }
+  ~frame_counter() {
+    const std::scoped_lock lock{registry().mutex};
+    std::erase(registry().counters, this);
+    registry().of_ended_threads += count();
+  }
+  // Only its own thread writes, so no read-modify-write is needed.
+  void add(long n) noexcept { count_.store(count() + n, std::memory_order_relaxed); }
+  long count() const noexcept { return count_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<long> count_{0};
+};
+
+thread_local frame_counter frames_of_this_thread;
+
+}  // namespace
+
+long live_frames() noexcept {
+  const std::scoped_lock lock{registry().mutex};
+  long sum = registry().of_ended_threads;
+  for (const auto* counter : registry().counters) sum += counter->count();
+  return sum;
+}
+
+namespace detail {
+
+void* allocate_frame(std::size_t bytes) {
+  void* frame = ::operator new(bytes);
+  frames_of_this_thread.add(1);
+  return frame;
+}
+
+void release_frame(void* frame, std::size_t bytes) noexcept {
+  frames_of_this_thread.add(-1);
+  ::operator delete(frame, bytes);
+}
+
+}  // namespace detail
+}  // namespace dlls::runtime

@@ -1,0 +1,126 @@
+// The operations of one actor (or of one `outside`) that wait for a message: asks, sleeps and
+// completions. Keeps their deadlines in a queue of its own with one live entry in CAF's clock, and
+// watches the actors they wait for. Not thread-safe: its owner's turn or lock protects it.
+//
+// Every operation gets a message id that carries its slot and the slot's generation, so the answer
+// finds it without a search, and an answer that comes too late finds nothing.
+#pragma once
+#include <caf/actor_addr.hpp>
+#include <caf/actor_clock.hpp>
+#include <caf/actor_control_block.hpp>
+#include <caf/attachable.hpp>
+#include <caf/message_id.hpp>
+#include <caf/type_erased_tuple.hpp>
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+#include <vector>
+
+#include "base/error.hpp"
+#include "runtime/detail/run_loop.hpp"
+
+namespace dlls::runtime::detail {
+
+using time_point = caf::actor_clock::time_point;
+// A deadline far away: none.
+inline constexpr time_point no_deadline = time_point::max();
+
+class operation;
+struct callee;
+
+class pending_calls {
+ public:
+  // `self` receives the clock's ticks and the deaths of callees; it must outlive this.
+  explicit pending_calls(caf::abstract_actor& self) noexcept;
+  pending_calls(const pending_calls&) = delete;
+  pending_calls& operator=(const pending_calls&) = delete;
+  ~pending_calls();
+
+  // Registers the operation and gives the id of its request; the answer comes under response_id().
+  caf::message_id open(operation& op, time_point deadline);
+  // Lets the operation fail as soon as `who` is gone. The caller attaches the result, unless null,
+  // to `who` (outside of its lock: attaching to a dead actor reports at once).
+  [[nodiscard]] caf::attachable_ptr watch(operation& op, const caf::strong_actor_ptr& who);
+  // Forgets the operation; no effect on one that is not open.
+  void close(operation& op) noexcept;
+  std::size_t size() const noexcept { return open_count_; }
+
+  // What a message that came in means. `call` and `down` are ours even when nothing waits any more.
+  enum class kind { foreign, tick, down, call };
+  static kind classify(caf::message_id id) noexcept;
+  // The operation that the answer `id` belongs to, closed now; nullptr when it came too late.
+  operation* take(caf::message_id id) noexcept;
+  // After a tick: the operations whose time is up, closed, one a call; at the end nullptr, and the
+  // next tick is armed.
+  operation* take_expired();
+  // After the death of a callee: the operations that waited for it, closed, one a call.
+  operation* take_orphan(caf::message_id id) noexcept;
+
+  // Detaches from every callee and from the clock. Open operations stay registered.
+  void shut_down() noexcept;
+
+ private:
+  struct slot {
+    operation* op = nullptr;
+    std::uint64_t generation = 0;
+  };
+  struct timer {
+    time_point due;
+    std::uint64_t id;
+    bool operator<(const timer& other) const noexcept { return due > other.due; }
+  };
+
+  operation* find(std::uint64_t id) const noexcept;
+  void arm();
+  void drop_dead_timers();
+  void drop_idle_callees();
+  void forget(callee& c) noexcept;
+
+  caf::abstract_actor& self_;
+  std::vector<slot> slots_;
+  std::vector<std::uint32_t> free_;
+  std::size_t open_count_ = 0;
+  std::vector<timer> timers_;  // a heap, earliest first; entries of closed operations are dead
+  std::size_t dead_timers_ = 0;
+  time_point armed_ = no_deadline;
+  caf::strong_actor_ptr relay_;  // what CAF's clock holds instead of the actor; made at need
+  std::unordered_map<const caf::actor_control_block*, std::unique_ptr<callee>> callees_;
+  std::unordered_map<std::uint64_t, callee*> callees_by_id_;
+  std::uint64_t next_callee_ = 1;
+  std::size_t sweep_at_ = 64;
+};
+
+// One wait. Derived classes live in a coroutine's frame (or, for `outside`, on the heap) and close
+// themselves when they die; the frame is resumed through ready_node.
+class operation : public ready_node, public tagged_hook<class callee_tag> {
+ public:
+  // The answer, or the signal of a completion. Stores it; does not resume.
+  virtual void answered(caf::type_erased_tuple& content) = 0;
+  virtual void expired() = 0;
+  virtual void callee_lost(const base::error&) {}
+  bool is_open() const noexcept { return id_ != 0; }
+
+ protected:
+  ~operation() = default;
+
+ private:
+  friend class pending_calls;
+  std::uint64_t id_ = 0;
+  bool timed_ = false;
+};
+
+// The content of the message by which a callee's end is reported. Never announced, so it can't come
+// from another node.
+struct down_signal {
+  base::error why;
+  friend bool operator==(const down_signal&, const down_signal&) = default;
+};
+// By which another thread says that a completion's state holds a value.
+struct completion_signal {
+  friend bool operator==(const completion_signal&, const completion_signal&) = default;
+};
+
+}  // namespace dlls::runtime::detail
+
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::runtime::detail::down_signal)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::runtime::detail::completion_signal)

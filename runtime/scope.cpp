@@ -1,0 +1,82 @@
+#include "runtime/scope.hpp"
+
+#include "base/check.hpp"
+#include "runtime/caf_error.hpp"
+#include "runtime/detail/core.hpp"
+
+namespace dlls::runtime {
+namespace detail {
+
+class scope_child final : public job, public chore, public tagged_hook<scope_tag> {
+ public:
+  scope_child(scope& owner, task<void> body) : owner_(owner), body_(std::move(body)) {}
+  void start(run_loop& loop) { loop.start(body_, *this); }
+  void finished() noexcept override { owner_.child_finished(*this); }
+  void perform() noexcept override { delete this; }
+  void take() { body_.frame().promise().take(); }
+
+ private:
+  scope& owner_;
+  task<void> body_;
+};
+
+}  // namespace detail
+
+scope::~scope() { destroy_all(); }
+
+bool scope::spawn(task<void> child) {
+  if (closed_) return false;
+  auto owned = std::make_unique<detail::scope_child>(*this, std::move(child));
+  ++size_;
+  auto* raw = owned.release();
+  children_.push_back(*raw);
+  raw->start(core_.loop());
+  return true;
+}
+
+void scope::cancel() noexcept {
+  closed_ = true;
+  if (size_ > 0) core_.loop().later(*this);
+}
+
+void scope::destroy_all() noexcept {
+  closed_ = true;
+  while (auto* child = children_.pop_front()) {
+    --size_;
+    delete child;
+  }
+  wake();
+}
+
+void scope::child_finished(detail::scope_child& child) noexcept {
+  try {
+    child.take();
+  } catch (...) {
+    if (rule_ == on_failure::log) {
+      detail::log_failure(core_.self(), "a task", current_exception_error());
+    } else {
+      if (!failure_) failure_ = std::current_exception();
+      cancel();
+    }
+  }
+  static_cast<detail::tagged_hook<detail::scope_tag>&>(child).unlink();
+  --size_;
+  core_.loop().later(child);
+  if (size_ == 0) wake();
+}
+
+void scope::wait(waiter& w, std::coroutine_handle<> waiting) noexcept {
+  base::check(waiter_ == nullptr, "one coroutine at a time may wait for a scope");
+  waiter_ = &w;
+  w.resume_point = waiting;
+}
+
+void scope::wake() noexcept {
+  if (auto* w = std::exchange(waiter_, nullptr)) core_.loop().make_ready(*w);
+}
+
+void scope::rethrow() {
+  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+}
+
+}  // namespace dlls::runtime

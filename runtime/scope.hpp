@@ -1,0 +1,101 @@
+// scope: owns tasks that run beside the one that started them, and never outlive it.
+//
+//   runtime::scope uploads{this};
+//   for (auto& part : parts) uploads.spawn(send(part));
+//   co_await uploads.join();    // all done, or the first failure rethrown
+//
+// Lives in a coroutine's frame or in its actor; used on that actor's turns only. Its destructor
+// cancels (destroys) what still runs, so a child can never touch a dead parent.
+#pragma once
+#include <cstddef>
+#include <exception>
+
+#include "runtime/detail/run_loop.hpp"
+#include "runtime/task.hpp"
+
+namespace dlls::runtime {
+
+namespace detail {
+class core;
+class scope_child;
+class scope_tag;
+}  // namespace detail
+
+class scope final : private detail::chore {
+ public:
+  // What the failure of one child does to its siblings.
+  enum class on_failure {
+    cancel,  // they are cancelled; join() rethrows the failure
+    log,     // nothing; the failure is logged (for scopes that nobody joins)
+  };
+
+  // `self` is the co_actor whose turns this scope lives on.
+  template <class Self>
+  explicit scope(Self* self, on_failure rule = on_failure::cancel)
+      : core_(self->core()), rule_(rule) {}
+  scope(const scope&) = delete;
+  scope& operator=(const scope&) = delete;
+  ~scope();
+
+  // Starts the task when the current coroutine suspends next, or its handler returns. A closed (or
+  // failed and cancelled) scope destroys it unstarted and says false.
+  bool spawn(task<void> child);
+  std::size_t size() const noexcept { return size_; }
+  bool closed() const noexcept { return closed_; }
+
+  // Until no child runs. Rethrows the first failure. One coroutine may wait at a time.
+  auto join() noexcept { return join_awaiter{*this}; }
+  // Cancels every child, refuses new ones, and waits until their frames are gone. A child may close
+  // the scope it belongs to; it is cancelled at this await. Never throws.
+  auto close() noexcept {
+    cancel();
+    return close_awaiter{*this};
+  }
+  // The same without waiting: children go as soon as the current coroutine suspends.
+  void cancel() noexcept;
+
+  // For the owner's end, when none of its coroutines is running: cancels and closes at once.
+  void destroy_all() noexcept;
+
+ private:
+  friend class detail::scope_child;
+  class waiter : public detail::ready_node {
+   public:
+    explicit waiter(scope& s) noexcept : scope_(s) {}
+    ~waiter() {
+      if (scope_.waiter_ == this) scope_.waiter_ = nullptr;
+    }
+    void await_suspend(std::coroutine_handle<> waiting) noexcept { scope_.wait(*this, waiting); }
+
+   protected:
+    scope& scope_;
+  };
+  class [[nodiscard]] join_awaiter : public waiter {
+   public:
+    using waiter::waiter;
+    bool await_ready() const noexcept { return scope_.size_ == 0; }
+    void await_resume() { scope_.rethrow(); }
+  };
+  class [[nodiscard]] close_awaiter : public waiter {
+   public:
+    using waiter::waiter;
+    bool await_ready() const noexcept { return scope_.size_ == 0; }
+    void await_resume() const noexcept {}
+  };
+
+  void perform() noexcept override { destroy_all(); }
+  void wait(waiter& w, std::coroutine_handle<> waiting) noexcept;
+  void wake() noexcept;
+  void rethrow();
+  void child_finished(detail::scope_child& child) noexcept;
+
+  detail::core& core_;
+  on_failure rule_;
+  bool closed_ = false;
+  std::size_t size_ = 0;
+  detail::hook_list<detail::scope_child, detail::scope_tag> children_;
+  std::exception_ptr failure_;
+  waiter* waiter_ = nullptr;
+};
+
+}  // namespace dlls::runtime
