@@ -1,0 +1,180 @@
+// Loading: every tensor is found, checked against the configuration, and packed.
+#include "model/llama.hpp"
+
+#include <fmt/format.h>
+
+#include <cmath>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "base/check.hpp"
+#include "model/gguf.hpp"
+#include "model/llama_weights.hpp"
+
+namespace dlls::model {
+namespace {
+
+using kernels::element;
+using kernels::packed_matrix;
+
+constexpr std::size_t alignment = 64;
+
+element element_of(tensor_type type) {
+  switch (type) {
+    case tensor_type::f32:
+      return element::f32;
+    case tensor_type::f16:
+      return element::f16;
+    case tensor_type::bf16:
+      return element::bf16;
+    case tensor_type::q8_0:
+      return element::q8_0;
+    case tensor_type::q4_0:
+      return element::q4_0;
+    case tensor_type::q4_1:
+      return element::q4_1;
+  }
+  base::check(false, "a tensor type that gguf_file lets through");
+  return element::f32;
+}
+
+std::string shape_text(const std::vector<std::uint64_t>& shape) {
+  return fmt::format("({})", fmt::join(shape, ", "));
+}
+
+// Finds and checks; the first failure is kept and everything after it does nothing.
+class loader {
+ public:
+  explicit loader(const gguf_file& file) : file_(file) {}
+
+  void matrix(
+      packed_matrix& into, const std::string& name, std::uint64_t rows, std::uint64_t columns) {
+    const auto* t = tensor(name, {columns, rows});
+    if (t == nullptr) return;
+    const auto type = element_of(t->type);
+    const packed_matrix shape{type, rows, columns, nullptr};
+    places_.push_back({&into, t, shape, bytes_});
+    bytes_ += (shape.bytes() + alignment - 1) / alignment * alignment;
+  }
+
+  void vector(std::vector<float>& into, const std::string& name, std::uint64_t n) {
+    const auto* t = tensor(name, {n});
+    if (t == nullptr) return;
+    if (kernels::is_quantised(element_of(t->type)))
+      return fail(base::errc::unsupported, name + " is quantised");
+    into.resize(n);
+    kernels::dequantise(into.data(), element_of(t->type), t->data.data(), n);
+  }
+
+  void fail(base::errc code, std::string message) {
+    if (error_.code == base::errc::ok) error_ = {code, std::move(message)};
+  }
+  const base::error& why() const { return error_; }
+
+  // Packs everything that matrix() found. Throws std::bad_alloc.
+  kernels::huge_buffer pack() {
+    kernels::huge_buffer memory(bytes_);
+    for (const auto& p : places_)
+      *p.into = kernels::pack(
+          memory.data() + p.offset, p.shape.type, p.shape.rows, p.shape.columns,
+          p.from->data.data());
+    return memory;
+  }
+
+ private:
+  struct place {
+    packed_matrix* into;
+    const tensor_info* from;
+    packed_matrix shape;
+    std::size_t offset;
+  };
+
+  const tensor_info* tensor(const std::string& name, const std::vector<std::uint64_t>& shape) {
+    if (error_.code != base::errc::ok) return nullptr;
+    const auto* t = file_.find(name);
+    if (t == nullptr) return fail(base::errc::corrupt, "the model file lacks " + name), nullptr;
+    if (t->shape != shape) {
+      fail(
+          base::errc::corrupt, fmt::format(
+                                   "{} has shape {}, its metadata asks for {}", name,
+                                   shape_text(t->shape), shape_text(shape)));
+      return nullptr;
+    }
+    return t;
+  }
+
+  const gguf_file& file_;
+  base::error error_{base::errc::ok, {}};
+  std::vector<place> places_;
+  std::size_t bytes_ = 0;
+};
+
+void find_layer(loader& load, llama_layer& layer, std::uint32_t index, const llama_config& c) {
+  const auto name = [&](const char* part) { return fmt::format("blk.{}.{}.weight", index, part); };
+  const std::uint64_t q_rows = std::uint64_t{c.heads} * c.head_dim;
+  const std::uint64_t kv_rows = std::uint64_t{c.kv_heads} * c.head_dim;
+  load.vector(layer.attention_norm, name("attn_norm"), c.dim);
+  load.matrix(layer.q, name("attn_q"), q_rows, c.dim);
+  load.matrix(layer.k, name("attn_k"), kv_rows, c.dim);
+  load.matrix(layer.v, name("attn_v"), kv_rows, c.dim);
+  load.matrix(layer.o, name("attn_output"), c.dim, q_rows);
+  load.vector(layer.ff_norm, name("ffn_norm"), c.dim);
+  load.matrix(layer.gate, name("ffn_gate"), c.ff, c.dim);
+  load.matrix(layer.up, name("ffn_up"), c.ff, c.dim);
+  load.matrix(layer.down, name("ffn_down"), c.dim, c.ff);
+}
+
+// base^(-2i / head_dim), divided by the file's own factors where it brings some (LLaMA 3.1).
+void find_frequencies(loader& load, const gguf_file& file, llama::weights& w) {
+  const auto half = w.config.head_dim / 2;
+  std::vector<float> factors(half, 1.0f);
+  if (file.find("rope_freqs.weight") != nullptr) load.vector(factors, "rope_freqs.weight", half);
+  for (std::uint32_t i = 0; i < half; ++i) {
+    if (!(factors[i] > 0))
+      return load.fail(
+          base::errc::corrupt, "rope_freqs.weight holds a factor that is not positive");
+    w.frequencies.push_back(
+        std::pow(double{w.config.rope_base}, -2.0 * i / w.config.head_dim) / double{factors[i]});
+  }
+}
+
+}  // namespace
+
+base::result<std::shared_ptr<const llama>> llama::load(
+    std::shared_ptr<const gguf_file> file, activations how) {
+  const auto config = read_llama_config(*file);
+  if (!config) return config.error();
+  try {
+    auto w = std::make_unique<weights>();
+    w->config = *config;
+    w->how = how;
+    w->layers.resize(config->layers);
+    loader load(*file);
+    load.matrix(w->embedding, "token_embd.weight", config->vocab, config->dim);
+    for (std::uint32_t i = 0; i < config->layers; ++i) find_layer(load, w->layers[i], i, *config);
+    load.vector(w->output_norm, "output_norm.weight", config->dim);
+    if (!config->tied) load.matrix(w->output, "output.weight", config->vocab, config->dim);
+    find_frequencies(load, *file, *w);
+    if (load.why().code != base::errc::ok) return load.why();
+    w->memory = load.pack();
+    if (config->tied) w->output = w->embedding;
+    return std::shared_ptr<const llama>(new llama(std::move(w)));
+  } catch (const std::bad_alloc&) {
+    return base::error{
+        base::errc::resource_exhausted,
+        fmt::format("not enough memory for a model of {} MiB", file->bytes() >> 20)};
+  }
+}
+
+llama::llama(std::unique_ptr<weights> w) noexcept : weights_(std::move(w)) {}
+llama::~llama() = default;
+
+const llama_config& llama::config() const noexcept { return weights_->config; }
+activations llama::how() const noexcept { return weights_->how; }
+std::uint64_t llama::bytes() const noexcept { return weights_->memory.bytes(); }
+element llama::kv_type() const noexcept {
+  return weights_->how == activations::f32 ? element::f32 : element::f16;
+}
+
+}  // namespace dlls::model
