@@ -50,25 +50,24 @@ struct message_list {
 
   // Every type in every request and answer of a caf::typed_actor.
   template <class Interface>
-  static constexpr bool covers = [] { return covers_all(static_cast<Interface*>(nullptr)); }();
+  static constexpr bool covers = message_list::covers_all(static_cast<Interface*>(nullptr));
 
   static void announce(caf::actor_system_config& config) {
     (config.add_message_type<Ts>(std::string{wire_name<Ts>()}), ...);
   }
 
  private:
-  template <class... Parts>
-  static constexpr bool has_parts(caf::detail::type_list<Parts...>*) {
-    return ((std::is_void_v<Parts> || contains<Parts>)&&...);
-  }
-  template <class Signature>
-  static constexpr bool has_signature() {
-    return has_parts(static_cast<typename Signature::input_types*>(nullptr)) &&
-           has_parts(static_cast<typename Signature::output_types*>(nullptr));
+  // CAF's signature: a list of the request's parts and a list of the answer's.
+  template <
+      template <class, class> class Signature, template <class...> class In, class... Requests,
+      template <class...> class Out, class... Answers>
+  static constexpr bool has_signature(Signature<In<Requests...>, Out<Answers...>>*) {
+    return ((std::is_void_v<Requests> || contains<Requests>)&&...) &&
+           ((std::is_void_v<Answers> || contains<Answers>)&&...);
   }
   template <class... Signatures>
   static constexpr bool covers_all(caf::typed_actor<Signatures...>*) {
-    return (has_signature<Signatures>() && ...);
+    return (has_signature(static_cast<Signatures*>(nullptr)) && ...);
   }
 };
 

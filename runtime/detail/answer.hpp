@@ -14,25 +14,24 @@ namespace dlls::runtime::detail {
 // Stands for "read it from the handle's interface".
 struct deduced {};
 
-// A list of answer values as one type: void, T, or tuple<Ts...>.
-template <class List>
-struct as_one;
-template <>
-struct as_one<caf::detail::type_list<>> {
-  using type = void;
+// A list of answer values (CAF uses several templates for it) as one type: void, T, or
+// tuple<Ts...>.
+template <class... Ts>
+struct one_of_all {
+  using type = std::tuple<Ts...>;
 };
 template <>
-struct as_one<caf::detail::type_list<void>> {
+struct one_of_all<> {
   using type = void;
 };
 template <class T>
-struct as_one<caf::detail::type_list<T>> {
+struct one_of_all<T> {
   using type = T;
 };
-template <class T, class U, class... Ts>
-struct as_one<caf::detail::type_list<T, U, Ts...>> {
-  using type = std::tuple<T, U, Ts...>;
-};
+template <class List>
+struct as_one;
+template <template <class...> class List, class... Ts>
+struct as_one<List<Ts...>> : one_of_all<Ts...> {};
 
 template <class R, class Handle, class... Ts>
 struct answer_type_of {
