@@ -27,6 +27,7 @@ add_library(dlls_options INTERFACE)
 target_compile_options(dlls_options INTERFACE -Wall -Wextra -Wpedantic -Wno-missing-field-initializers
   $<$<BOOL:${DLLS_WERROR}>:-Werror>)
 target_include_directories(dlls_options INTERFACE "${CMAKE_SOURCE_DIR}")
+target_compile_definitions(dlls_options INTERFACE DLLS_VERSION="${PROJECT_VERSION}")
 if(DLLS_SANITIZE)
   target_compile_options(dlls_options INTERFACE -fsanitize=${DLLS_SANITIZE} -fno-omit-frame-pointer
     -fno-sanitize-recover=all -g1)

@@ -1,0 +1,105 @@
+#include "actors/coordinator.hpp"
+
+#include <fmt/core.h>
+
+#include <boost/json.hpp>
+
+#include "base/log.hpp"
+#include "base/random.hpp"
+
+namespace dlls::actors {
+using base::result;
+
+coordinator::coordinator(caf::actor_config& config, coordinator_services services)
+    : co_actor(config), services_(std::move(services)) {}
+
+coordinator::behavior_type coordinator::make_behavior() {
+  tasks().spawn(recover());
+  tasks().spawn(release_old());
+  return {
+      serve(&coordinator::greet),         serve(&coordinator::see_off),
+      serve(&coordinator::take_ready),    serve(&coordinator::take_failed),
+      serve(&coordinator::change_models), serve(&coordinator::note_progress),
+      serve(&coordinator::begin_dispatch), serve(&coordinator::cancel_one),
+      serve(&coordinator::release_one),   serve(&coordinator::watch_one),
+      serve(&coordinator::unwatch),       serve(&coordinator::route),
+      serve(&coordinator::stop_generating), serve(&coordinator::bring),
+      serve(&coordinator::list),
+  };
+}
+
+coordinator::connected* coordinator::find_connected(const std::string& node) {
+  const auto found = connected_.find(node);
+  return found == connected_.end() ? nullptr : &found->second;
+}
+
+runtime::task<result<ledger::job>> coordinator::advance(ledger::edge step) {
+  const bool tells = step.outbox.has_value();
+  auto moved = co_await from_ledger<ledger::job>(
+      [jobs = services_.jobs, step](auto done) { jobs->advance(step, std::move(done)); });
+  if (moved && tells && services_.outbox_written) services_.outbox_written();
+  if (moved) base::log_info("coordinator", "job {} is {}", moved->id, ledger::name(moved->state));
+  co_return moved;
+}
+
+runtime::task<result<ledger::job>> coordinator::find_job(std::string id) {
+  co_return co_await from_ledger<ledger::job>([jobs = services_.jobs, id](auto done) {
+    jobs->find_job(ledger::any_owner, id, std::move(done));
+  });
+}
+
+// Every job in these states, oldest first; read in pages, so that the ledger's thread serves others between.
+runtime::task<std::vector<ledger::job>> coordinator::all_jobs(ledger::state_set states) {
+  std::vector<ledger::job> all;
+  ledger::job_filter filter;
+  filter.states = states;
+  filter.limit = 100;
+  filter.order = ledger::order::oldest_first;
+  for (;;) {
+    auto page = co_await from_ledger<ledger::page<ledger::job>>(
+        [jobs = services_.jobs, filter](auto done) { jobs->list_jobs(filter, std::move(done)); });
+    if (!page) {
+      base::log_error("coordinator", "the ledger does not list jobs: {}", page.error().text());
+      break;
+    }
+    for (auto& job : page->items) all.push_back(std::move(job));
+    if (!page->has_more || all.empty()) break;
+    filter.after = all.back().id;
+  }
+  co_return all;
+}
+
+void coordinator::count_phase(
+    const std::string& job, std::string phase, const link_reading& from, const link_reading& to,
+    double seconds) {
+  ledger::new_event line{fmt::format(
+      "link, {}: {} bytes in {} packets", phase,
+      (to.bytes_out - from.bytes_out) + (to.bytes_in - from.bytes_in),
+      (to.packets_out - from.packets_out) + (to.packets_in - from.packets_in))};
+  line.type = "metrics";
+  line.data_json = boost::json::serialize(boost::json::object{
+      {"link_phase", phase},
+      {"bytes_sent", to.bytes_out - from.bytes_out},
+      {"bytes_received", to.bytes_in - from.bytes_in},
+      {"packets_sent", to.packets_out - from.packets_out},
+      {"packets_received", to.packets_in - from.packets_in},
+      {"seconds", seconds}});
+  services_.jobs->add_event(job, std::nullopt, line, [](auto) {});
+}
+
+std::optional<ledger::new_outbox_row> webhook_for(
+    const ledger::job& job, std::string_view outcome, std::int64_t now_ms) {
+  const auto id = base::random_id("evt_");
+  const auto type = job.kind == "fine_tune" ? fmt::format("fine_tuning.job.{}", outcome)
+                                            : fmt::format("dlls.job.{}", outcome);
+  // Thin, as OpenAI's: the receiver fetches the object.
+  auto body = boost::json::serialize(boost::json::object{
+      {"id", id},
+      {"object", "event"},
+      {"created_at", now_ms / 1000},
+      {"type", type},
+      {"data", boost::json::object{{"id", job.id}}}});
+  return ledger::new_outbox_row{id, type, std::move(body)};
+}
+
+}  // namespace dlls::actors

@@ -1,0 +1,220 @@
+// The coordinator actor: the cloud side of the job protocol. It grants queued jobs to nodes, moves them along
+// their edges in the ledger, picks results up, and routes prompts. The ledger decides; what the actor keeps in
+// memory is who is connected. One per process; spawned by cloud.cpp.
+//
+// Silence: between `received` and `ready` it sends nothing; its only timers are deadlines.
+#pragma once
+#include <caf/typed_actor.hpp>
+#include <chrono>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+
+#include "actors/coordinator_state.hpp"
+#include "actors/coordinator_timing.hpp"
+#include "actors/messages.hpp"
+#include "actors/transfer.hpp"
+#include "base/clock.hpp"
+#include "gateway/generation.hpp"
+#include "gateway/jobs.hpp"
+#include "ledger/artifact_store.hpp"
+#include "ledger/ledger.hpp"
+#include "runtime/co_actor.hpp"
+#include "runtime/completion.hpp"
+
+namespace dlls::gateway {
+class progress_sink;
+}
+
+namespace dlls::actors {
+
+// Both directions of one link, as the coordinator counts them.
+struct link_reading {
+  std::uint64_t bytes_out = 0, bytes_in = 0, packets_out = 0, packets_in = 0;
+};
+
+// --- local messages: from doors, the backend and timers of the same process; never on a link -----------------
+
+// A prompt on its way to a door: `tokens` of the same request go to the sink.
+struct start_generation {
+  std::uint64_t request = 0;
+  generation_spec spec;
+  bool stream = false;
+  std::shared_ptr<gateway::generation_sink> sink;
+};
+// What the door actor of one connection accepts besides the protocol.
+using door_actor =
+    cloud_door::extend<caf::reacts_to<start_generation>, caf::reacts_to<stop_generation>>;
+
+struct arrival {
+  std::string node;
+  std::uint64_t epoch = 0;
+  node_door at;      // the node itself
+  door_actor door;   // its door actor here
+  std::function<link_reading()> account;
+  hello said;
+};
+struct departure {
+  std::string node;
+  std::uint64_t epoch = 0;
+  std::string why;
+};
+template <class Message>
+struct from_node {
+  std::string node;
+  Message message;
+};
+struct wake {};  // something was submitted
+struct cancel_job {
+  std::string owner, id;
+};
+struct release_job {
+  std::string owner, id;
+};
+struct watch_job {
+  std::string owner, id;
+  std::uint64_t watcher = 0;
+  std::shared_ptr<gateway::progress_sink> sink;
+};
+struct unwatch_job {
+  std::uint64_t watcher = 0;
+};
+struct bring_artifact {  // to the cloud's store, from the node that has it
+  ledger::job job;
+  artifact_ref what;
+};
+struct list_nodes {};
+struct node_list {
+  std::vector<node_view> nodes;
+  std::map<std::string, link_reading> readings;  // of the connected ones
+};
+
+using coordinator_actor = caf::typed_actor<
+    caf::replies_to<arrival>::with<welcome>, caf::reacts_to<departure>,
+    caf::replies_to<from_node<ready>>::with<noted>, caf::replies_to<from_node<failed>>::with<noted>,
+    caf::reacts_to<from_node<models_changed>>, caf::reacts_to<from_node<progress>>,
+    caf::reacts_to<wake>, caf::replies_to<cancel_job>::with<ledger::job>,
+    caf::replies_to<release_job>::with<ledger::job>, caf::reacts_to<watch_job>,
+    caf::reacts_to<unwatch_job>, caf::reacts_to<start_generation>, caf::reacts_to<stop_generation>,
+    caf::replies_to<bring_artifact>::with<artifact_ref>,
+    caf::replies_to<list_nodes>::with<node_list>>;
+
+struct coordinator_services {
+  std::shared_ptr<ledger::ledger> jobs;
+  std::shared_ptr<ledger::artifact_store> artifacts;
+  std::shared_ptr<runtime::worker_pool> disk;
+  const base::clock* clock = &base::system_clock();
+  coordinator_timing timing;
+  std::function<void()> outbox_written;  // the sender looks; any thread
+};
+
+class coordinator final : public runtime::co_actor<coordinator_actor> {
+ public:
+  coordinator(caf::actor_config& config, coordinator_services services);
+  behavior_type make_behavior() override;
+
+ private:
+  struct connected {
+    std::uint64_t epoch = 0;
+    node_door at;
+    door_actor door;
+    std::function<link_reading()> account;
+  };
+  struct watcher {
+    std::string job;
+    std::shared_ptr<gateway::progress_sink> sink;
+  };
+
+  // --- nodes (coordinator_nodes.cpp)
+  runtime::task<welcome> greet(arrival who);
+  runtime::task<> settle(std::string node, reconciliation plan);
+  runtime::task<> resume(ledger::job job, std::string node);
+  void see_off(departure who);
+  runtime::task<> pause_jobs(std::string node, std::string why);
+  runtime::task<> await_return(std::string node);
+  runtime::task<> recover();
+  void change_models(from_node<models_changed> news);
+  runtime::task<> remember_models();
+  node_list list(list_nodes);
+
+  // --- jobs (coordinator_jobs.cpp)
+  void begin_dispatch(wake);
+  runtime::task<> dispatch();
+  runtime::task<> validate(ledger::job job);
+  runtime::task<> run(ledger::job job, std::string node);
+  runtime::task<> refused(ledger::job job, std::string node, base::error why);
+  runtime::task<> ask_when_late(ledger::job job);
+  runtime::task<ledger::job> cancel_one(cancel_job order);
+  runtime::task<ledger::job> release_one(release_job order);
+  runtime::task<> release_old();
+  void ended(const ledger::job& job);
+
+  // --- results (coordinator_results.cpp)
+  runtime::task<noted> take_ready(from_node<ready> word);
+  runtime::task<noted> take_failed(from_node<failed> word);
+  runtime::task<> pick_up(ledger::job job, std::string node);
+  runtime::task<> tell_curve(ledger::job job);
+  runtime::task<base::result<>> pull_artifact(ledger::job job, std::string node, artifact_ref what);
+  runtime::task<base::result<chunk>> ask_chunk_of(
+      std::string node, job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
+  runtime::task<artifact_ref> bring(bring_artifact order);
+  void watch_one(watch_job order);
+  runtime::task<> begin_watch(watch_job order);
+  void watch_again(const ledger::job& job);
+  void unwatch(unwatch_job order);
+  void note_progress(from_node<progress> step);
+  void route(start_generation order);
+  void stop_generating(stop_generation which);
+
+  // --- the link's account of one job
+  void count_phase(
+      const std::string& job, std::string phase, const link_reading& from, const link_reading& to,
+      double seconds);
+  connected* find_connected(const std::string& node);
+
+  // An operation of the ledger, awaited.
+  template <class T>
+  auto from_ledger(std::function<void(ledger::reply<T>)> operation) {
+    return runtime::try_completion<T>(
+        this, [operation = std::move(operation)](runtime::resolver<T> done) {
+          operation([done](base::result<T> answer) { done(std::move(answer)); });
+        });
+  }
+  runtime::task<base::result<ledger::job>> advance(ledger::edge step);
+  runtime::task<base::result<ledger::job>> find_job(std::string id);
+  runtime::task<std::vector<ledger::job>> all_jobs(ledger::state_set states);
+
+  coordinator_services services_;
+  coordinator_state state_;
+  std::map<std::string, connected> connected_;
+  std::map<std::uint64_t, watcher> watchers_;
+  std::map<std::string, std::int64_t> full_until_ms_;  // nodes that refused for lack of space
+  std::map<std::string, link_reading> received_at_;    // job -> reading when `received` came
+  std::set<std::string> busy_;                         // jobs that a coroutine of ours is moving
+  std::set<std::string> timed_;                        // jobs with an ask_when_late
+  bool dispatching_ = false, dispatch_again_ = false;
+};
+
+// The body of the webhook that tells of a job's end, and its type; none for kinds that OpenAI has no event for.
+std::optional<ledger::new_outbox_row> webhook_for(
+    const ledger::job& job, std::string_view outcome, std::int64_t now_ms);
+
+}  // namespace dlls::actors
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::start_generation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::arrival)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::departure)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::from_node<dlls::actors::ready>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::from_node<dlls::actors::failed>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::from_node<dlls::actors::models_changed>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::from_node<dlls::actors::progress>)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::wake)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::cancel_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::release_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::watch_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::unwatch_job)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::bring_artifact)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::list_nodes)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::node_list)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::ledger::job)

@@ -1,0 +1,283 @@
+// A job's way from the client's request to the node's "received", and the owner's cancel and release.
+#include <fmt/core.h>
+
+#include <boost/json.hpp>
+
+#include "actors/coordinator.hpp"
+#include "actors/dataset_check.hpp"
+#include "actors/wire_json.hpp"
+#include "base/log.hpp"
+#include "runtime/ask.hpp"
+#include "runtime/sleep.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::failure;
+using base::result;
+using ledger::job_state;
+
+namespace {
+
+// What an edge says to whoever reads the job's events.
+ledger::new_event line(std::string text, ledger::event_level level = ledger::event_level::info) {
+  return ledger::new_event{std::move(text), level};
+}
+
+// The inputs as create_job wrote them into the specification.
+result<std::vector<artifact_ref>> inputs_of(const ledger::job& job) {
+  auto spec = parse_json(job.spec_json);
+  if (!spec) return spec.error();
+  const auto* members = spec->if_object();
+  const auto* inputs = members ? members->if_contains("inputs") : nullptr;
+  if (!inputs) return std::vector<artifact_ref>{};
+  return artifacts_from(*inputs);
+}
+
+}  // namespace
+
+void coordinator::begin_dispatch(wake) {
+  if (dispatching_) {
+    dispatch_again_ = true;
+    return;
+  }
+  dispatching_ = true;
+  tasks().spawn(dispatch());
+}
+
+runtime::task<> coordinator::dispatch() {
+  do {
+    dispatch_again_ = false;
+    auto jobs = co_await all_jobs({job_state::submitted, job_state::queued});
+    const auto now_ms = services_.clock->wall().count();
+    for (auto& job : jobs) {
+      if (busy_.contains(job.id)) continue;
+      if (job.state == job_state::submitted) {
+        busy_.insert(job.id);
+        tasks().spawn(validate(job));
+        continue;
+      }
+      const auto* node = state_.choose(job.kind, job.model_in);
+      if (!node) continue;
+      if (const auto full = full_until_ms_.find(node->name);
+          full != full_until_ms_.end() && full->second > now_ms)
+        continue;
+      tasks().spawn(run(job, node->name));
+      state_.lease(node->name, job.id);
+    }
+  } while (dispatch_again_);
+  dispatching_ = false;
+}
+
+// submitted -> queued, or failed with the line that is wrong.
+runtime::task<> coordinator::validate(ledger::job job) {
+  auto checked = co_await runtime::offload(
+      this, *services_.disk, [job, store = services_.artifacts]() -> result<> {
+        auto inputs = inputs_of(job);
+        if (!inputs) return inputs.error();
+        for (const auto& input : *inputs) {
+          auto path = store->path_of(input.sha256);
+          if (!path) return path.error();
+          if (job.kind == "fine_tune") {
+            if (auto good = check_chat_jsonl(*path); !good) return good;
+          } else if (job.kind == "pretrain") {
+            if (auto good = check_text(*path); !good) return good;
+          }
+        }
+        return {};
+      });
+  ledger::edge step{job.id, job_state::submitted, checked ? job_state::queued : job_state::failed};
+  if (checked) {
+    step.event = line("files validated, waiting for a node");
+  } else {
+    step.error_code = "invalid_training_file";
+    step.error_message = checked.error().message;
+    step.event = line(checked.error().message, ledger::event_level::error);
+    step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
+  }
+  co_await advance(step);  // refused when the owner has cancelled meanwhile
+  busy_.erase(job.id);
+  begin_dispatch(wake{});
+}
+
+// Grant, offer, "received". Whatever goes wrong with the link is paused by see_off and settled by greet.
+runtime::task<> coordinator::run(ledger::job job, std::string node) {
+  if (!busy_.insert(job.id).second) co_return;
+  state_.lease(node, job.id);
+  auto granted = co_await from_ledger<ledger::job>([this, job, node](auto done) {
+    services_.jobs->grant(job.id, node, job.fence, std::move(done));
+  });
+  auto inputs = granted ? inputs_of(*granted) : result<std::vector<artifact_ref>>{granted.error()};
+  auto* at = find_connected(node);
+  if (!inputs || !at) {
+    // Without a grant nothing happened; with one, and the node gone meanwhile, the ledger pauses it.
+    if (granted && !at) co_await pause_jobs(node, "the link was lost");
+    if (granted && !inputs) co_await refused(*granted, node, inputs.error());
+    state_.end_lease(job.id);
+    busy_.erase(job.id);
+    co_return;
+  }
+  const auto account = at->account;
+  const auto before = account ? account() : link_reading{};
+  const auto begun = services_.clock->steady();
+  offer message;
+  message.job = ref_of(*granted);
+  message.kind = granted->kind;
+  message.spec_json = granted->spec_json;
+  message.inputs = *inputs;
+  auto answer = co_await runtime::try_ask(this, at->at, services_.timing.offer, std::move(message));
+  if (answer) {
+    ledger::edge step{job.id, job_state::offered, job_state::running};
+    step.fence = granted->fence;
+    step.node = node;
+    step.event = line(fmt::format("received by node {}", node));
+    auto moved = co_await advance(step);
+    if (moved) {
+      const auto after = account ? account() : link_reading{};
+      const std::chrono::duration<double> took = services_.clock->steady() - begun;
+      // Out: the request with its inputs. In: the acknowledgement, and the asks for the inputs.
+      link_reading out = before, in = before;
+      out.bytes_out = after.bytes_out, out.packets_out = after.packets_out;
+      in.bytes_in = after.bytes_in, in.packets_in = after.packets_in;
+      count_phase(job.id, "request", before, out, took.count());
+      count_phase(job.id, "acknowledgement", before, in, 0);
+      received_at_[job.id] = after;
+      tasks().spawn(ask_when_late(*moved));
+      watch_again(*moved);
+    }
+  } else {
+    co_await refused(*granted, node, answer.error());
+  }
+  busy_.erase(job.id);
+  begin_dispatch(wake{});
+}
+
+// The offer was not acknowledged. A node that cannot take it now is left alone for a while; one that says the
+// job is wrong ends it; silence is lost contact.
+runtime::task<> coordinator::refused(ledger::job job, std::string node, error why) {
+  base::log_warning("coordinator", "job {} not received by {}: {}", job.id, node, why.text());
+  switch (why.code) {
+    case errc::unavailable:
+    case errc::deadline_exceeded: {
+      // On a lost link see_off has paused it already; then this is refused, which is as good.
+      co_await from_ledger<ledger::job>([this, job, why](auto done) {
+        services_.jobs->pause_job(job.id, job.fence, why.message, std::move(done));
+      });
+      state_.end_lease(job.id);
+      break;
+    }
+    case errc::storage_full:
+    case errc::resource_exhausted: {
+      full_until_ms_[node] = services_.clock->wall().count() + services_.timing.full_pause.count();
+      ledger::edge step{job.id, job_state::offered, job_state::queued};
+      step.fence = job.fence;
+      step.event = line(
+          fmt::format("node {} has no room: {}", node, why.message), ledger::event_level::warn);
+      co_await advance(step);
+      state_.end_lease(job.id);
+      co_await runtime::sleep(this, services_.timing.full_pause);
+      break;
+    }
+    default: {
+      ledger::edge step{job.id, job_state::offered, job_state::failed};
+      step.fence = job.fence;
+      step.error_code = std::string{base::name(why.code)};
+      step.error_message = why.message;
+      step.event = line(why.message, ledger::event_level::error);
+      step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
+      auto moved = co_await advance(step);
+      if (moved) ended(*moved);
+    }
+  }
+}
+
+// A hung process still answers keepalives. So a job that has been silent past its deadline is asked once; no
+// answer is lost contact, an answer buys it the same time again.
+runtime::task<> coordinator::ask_when_late(ledger::job job) {
+  if (!timed_.insert(job.id).second) co_return;
+  for (;;) {
+    co_await runtime::sleep(this, services_.timing.deadline);
+    auto now = co_await find_job(job.id);
+    if (!now || now->state != job_state::running || now->fence != job.fence) break;
+    auto* at = find_connected(now->node);
+    if (!at) break;  // see_off has paused it
+    auto answer =
+        co_await runtime::try_ask(this, at->at, services_.timing.status, status{ref_of(*now)});
+    if (answer) continue;
+    base::log_warning("coordinator", "job {}: {}", job.id, answer.error().text());
+    co_await from_ledger<ledger::job>([this, job](auto done) {
+      services_.jobs->pause_job(
+          job.id, job.fence, "its deadline passed and the node did not answer", std::move(done));
+    });
+    break;
+  }
+  timed_.erase(job.id);
+}
+
+runtime::task<ledger::job> coordinator::cancel_one(cancel_job order) {
+  auto job = co_await from_ledger<ledger::job>([this, order](auto done) {
+    services_.jobs->find_job(order.owner, order.id, std::move(done));
+  });
+  if (!job) throw failure(job.error());
+  if (ledger::is_final(job->state) || job->state == job_state::fetched)
+    throw failure(error{
+        errc::failed_precondition,
+        fmt::format("job {} has ended: it is {}", job->id, ledger::name(job->state))});
+  ledger::edge step{
+      job->id,
+      {job_state::submitted, job_state::queued, job_state::offered, job_state::running,
+       job_state::lost_contact, job_state::ready},
+      job_state::cancelled};
+  step.event = line("cancelled by its owner");
+  step.outbox = webhook_for(*job, "cancelled", services_.clock->wall().count());
+  auto moved = co_await advance(step);
+  if (!moved) throw failure(moved.error());
+  // The ledger has spoken; a node that does not hear it now is told when it says hello.
+  if (auto* at = find_connected(moved->node)) {
+    auto told =
+        co_await runtime::try_ask(this, at->at, services_.timing.answer, cancel{ref_of(*moved)});
+    if (!told) base::log_warning("coordinator", "cancel of {}: {}", job->id, told.error().text());
+  }
+  ended(*moved);
+  co_return *moved;
+}
+
+runtime::task<ledger::job> coordinator::release_one(release_job order) {
+  auto job = co_await from_ledger<ledger::job>([this, order](auto done) {
+    services_.jobs->find_job(
+        order.owner.empty() ? ledger::any_owner : ledger::owner_scope{order.owner}, order.id,
+        std::move(done));
+  });
+  if (!job) throw failure(job.error());
+  if (job->state == job_state::released) co_return *job;
+  ledger::edge step{job->id, job_state::fetched, job_state::released};
+  step.event = line("released");
+  auto moved = co_await advance(step);
+  if (!moved) throw failure(moved.error());
+  if (auto* at = find_connected(moved->node)) {
+    auto told =
+        co_await runtime::try_ask(this, at->at, services_.timing.answer, release{ref_of(*moved)});
+    if (!told) base::log_warning("coordinator", "release of {}: {}", job->id, told.error().text());
+  }
+  co_return *moved;
+}
+
+runtime::task<> coordinator::release_old() {
+  for (;;) {
+    co_await runtime::sleep(this, std::chrono::hours{1});
+    const auto before = services_.clock->wall().count() - services_.timing.retention.count();
+    for (const auto& job : co_await all_jobs(job_state::fetched)) {
+      if (job.finished_ms.value_or(job.updated_ms) > before) continue;
+      try {
+        release_job order;
+        order.id = job.id;
+        co_await release_one(std::move(order));
+      } catch (const failure& f) {
+        base::log_warning("coordinator", "release of {}: {}", job.id, f.what());
+      }
+    }
+    services_.jobs->forget(before, 1000, [](auto) {});
+  }
+}
+
+}  // namespace dlls::actors

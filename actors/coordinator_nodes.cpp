@@ -1,0 +1,202 @@
+// Nodes come and go: what each side holds is compared, the ledger decides.
+#include <fmt/core.h>
+
+#include <boost/json.hpp>
+
+#include "actors/coordinator.hpp"
+#include "actors/wire_json.hpp"
+#include "base/log.hpp"
+#include "runtime/ask.hpp"
+#include "runtime/sleep.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::failure;
+using ledger::job_state;
+
+namespace {
+
+constexpr ledger::state_set assigned_states{
+    job_state::offered, job_state::running, job_state::lost_contact, job_state::ready,
+    job_state::fetched};
+constexpr const char* models_setting = "node_models";
+
+}  // namespace
+
+runtime::task<welcome> coordinator::greet(arrival who) {
+  if (who.said.protocol != base::limits::protocol_version)
+    throw failure(error{
+        errc::version_mismatch,
+        fmt::format(
+            "the node speaks protocol {}, this coordinator {}", who.said.protocol,
+            base::limits::protocol_version),
+        "install the same release on both sides"});
+  const auto now_ms = services_.clock->wall().count();
+  state_.arrive(who.node, who.epoch, who.said, now_ms);
+  connected_[who.node] = {who.epoch, who.at, who.door, who.account};
+  base::log_info(
+      "coordinator", "node {} is linked, with {} model(s) and {} job(s)", who.node,
+      who.said.models.size(), who.said.held.size());
+  auto jobs = co_await all_jobs(assigned_states);
+  std::erase_if(jobs, [&](const auto& job) { return job.node != who.node; });
+  auto plan = reconcile(jobs, who.said.held);
+  // A grant that is on its way right now is not lost: its own coroutine sees to it.
+  std::erase_if(plan.regrant, [&](const auto& job) { return busy_.contains(job.id); });
+  welcome answer;
+  answer.epoch = who.epoch;
+  answer.drop = plan.drop;
+  tasks().spawn(settle(who.node, std::move(plan)));
+  tasks().spawn(remember_models());
+  co_return answer;
+}
+
+runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
+  for (auto& job : plan.resume) co_await resume(job, node);
+  for (auto& job : plan.lost) {
+    ledger::edge step{job.id, job_state::ready, job_state::failed};
+    step.fence = job.fence;
+    step.error_code = "result_lost";
+    step.error_message = "the node no longer holds the result";
+    step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
+    if (auto moved = co_await advance(step)) ended(*moved);
+  }
+  for (auto& job : plan.pick_up) tasks().spawn(pick_up(job, node));
+  for (auto& job : plan.regrant) {
+    state_.end_lease(job.id);
+    if (job.state == job_state::lost_contact) {
+      if (find_connected(node)) tasks().spawn(run(job, node));
+      continue;
+    }
+    ledger::edge step{job.id, job_state::offered, job_state::queued};
+    if (job.state == job_state::running) {
+      // Running there, as far as we knew, and unknown there: pause, then grant anew.
+      auto paused = co_await from_ledger<ledger::job>([this, job](auto done) {
+        services_.jobs->pause_job(job.id, job.fence, "the node does not hold it", std::move(done));
+      });
+      if (paused && find_connected(node)) tasks().spawn(run(*paused, node));
+      continue;
+    }
+    step.fence = job.fence;
+    co_await advance(step);
+  }
+  begin_dispatch(wake{});
+}
+
+// The node holds it under our fence: it runs there, or has already ended there and says so itself.
+runtime::task<> coordinator::resume(ledger::job job, std::string node) {
+  state_.lease(node, job.id);
+  if (job.state == job_state::lost_contact) {
+    auto back = co_await from_ledger<ledger::job>([this, job, node](auto done) {
+      services_.jobs->resume(job.id, node, job.fence, std::move(done));
+    });
+    if (!back) co_return;
+    job = *back;
+  }
+  if (job.state == job_state::offered && !busy_.contains(job.id)) {
+    ledger::edge step{job.id, job_state::offered, job_state::running};
+    step.fence = job.fence;
+    step.node = node;
+    auto moved = co_await advance(step);
+    if (!moved) co_return;
+    job = *moved;
+  }
+  tasks().spawn(ask_when_late(job));
+  watch_again(job);
+}
+
+void coordinator::see_off(departure who) {
+  const auto* gone = find_connected(who.node);
+  if (!gone || gone->epoch != who.epoch) return;
+  connected_.erase(who.node);
+  state_.depart(who.node, who.epoch, services_.clock->wall().count());
+  base::log_warning("coordinator", "node {} is gone: {}", who.node, who.why);
+  tasks().spawn(pause_jobs(who.node, "the link was lost"));
+  tasks().spawn(await_return(who.node));
+}
+
+runtime::task<> coordinator::pause_jobs(std::string node, std::string why) {
+  if (find_connected(node)) co_return;
+  auto paused = co_await from_ledger<std::vector<ledger::job>>(
+      [this, node, why](auto done) { services_.jobs->pause(node, why, std::move(done)); });
+  if (!paused) {
+    base::log_error("coordinator", "jobs of {} not paused: {}", node, paused.error().text());
+    co_return;
+  }
+  for (const auto& job : *paused) state_.end_lease(job.id);
+}
+
+// The lease holds for a grace period. After it, another node that can do the job gets it, under a higher
+// fence; without another one the job waits for its holder.
+runtime::task<> coordinator::await_return(std::string node) {
+  for (;;) {
+    co_await runtime::sleep(this, services_.timing.grace);
+    if (find_connected(node)) co_return;
+    auto jobs = co_await all_jobs(job_state::lost_contact);
+    std::erase_if(jobs, [&](const auto& job) { return job.node != node; });
+    if (jobs.empty()) co_return;
+    for (const auto& job : jobs) {
+      const auto* other = state_.choose(job.kind, job.model_in);
+      if (!other || busy_.contains(job.id)) continue;
+      base::log_warning("coordinator", "job {} is granted anew: {} stays away", job.id, node);
+      tasks().spawn(run(job, other->name));
+    }
+  }
+}
+
+// After a start: whoever held a lease is not linked now. What a node can do is remembered.
+runtime::task<> coordinator::recover() {
+  auto remembered = co_await from_ledger<std::optional<std::string>>(
+      [this](auto done) { services_.jobs->get_setting(models_setting, std::move(done)); });
+  if (remembered && *remembered) {
+    if (auto value = parse_json(**remembered); value && value->is_object()) {
+      for (const auto& [node, names] : value->get_object()) {
+        std::vector<served_model> models;
+        if (names.is_array() && !find_connected(node)) {
+          for (const auto& name : names.get_array())
+            if (name.is_string()) models.emplace_back(std::string{name.get_string()}, 0, 0, 0);
+          state_.set_models(node, std::move(models));
+        }
+      }
+    }
+  }
+  std::set<std::string> holders;
+  for (const auto& job : co_await all_jobs({job_state::offered, job_state::running, job_state::lost_contact}))
+    holders.insert(job.node);
+  for (const auto& node : holders) {
+    if (find_connected(node)) continue;
+    tasks().spawn(pause_jobs(node, "the coordinator was restarted"));
+    tasks().spawn(await_return(node));
+  }
+  begin_dispatch(wake{});
+}
+
+void coordinator::change_models(from_node<models_changed> news) {
+  state_.set_models(news.node, std::move(news.message.models));
+  tasks().spawn(remember_models());
+  begin_dispatch(wake{});
+}
+
+runtime::task<> coordinator::remember_models() {
+  boost::json::object all;
+  for (const auto& [name, node] : state_.nodes()) {
+    boost::json::array names;
+    for (const auto& model : node.models) names.emplace_back(model.name);
+    all[name] = std::move(names);
+  }
+  auto text = boost::json::serialize(all);
+  auto done = co_await from_ledger<bool>([this, text](auto reply) {
+    services_.jobs->set_setting(models_setting, text, std::move(reply));
+  });
+  if (!done) base::log_warning("coordinator", "models not remembered: {}", done.error().text());
+}
+
+node_list coordinator::list(list_nodes) {
+  node_list all;
+  for (const auto& [name, node] : state_.nodes()) all.nodes.push_back(node);
+  for (const auto& [name, node] : connected_)
+    if (node.account) all.readings[name] = node.account();
+  return all;
+}
+
+}  // namespace dlls::actors

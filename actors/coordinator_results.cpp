@@ -1,0 +1,309 @@
+// "Ready, come and get it": results are noted, picked up, kept; watchers and prompts are routed.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "actors/coordinator.hpp"
+#include "actors/seal.hpp"
+#include "actors/wire_json.hpp"
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "gateway/backend.hpp"
+#include "runtime/ask.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::failure;
+using base::result;
+using ledger::job_state;
+
+namespace {
+
+// The default pick-up takes what is small; weights stay with the node until somebody asks.
+constexpr std::uint64_t pick_up_bytes_max = 8u << 20;
+// Lines of the loss curve that the job's events show.
+constexpr std::size_t curve_lines_max = 20;
+
+std::int64_t trained_tokens_of(const manifest& result) {
+  auto metrics = parse_json(result.metrics_json);
+  if (!metrics) return 0;
+  return static_cast<std::int64_t>(
+      whole_member(*metrics, "trained_tokens", 0, 0, 1ull << 62).value_or(0));
+}
+
+gateway::job_progress to_gateway(const progress& step) {
+  gateway::job_progress now;
+  now.state = "running";
+  now.step = step.step;
+  now.steps = step.steps_total;
+  now.loss = step.loss;
+  now.remaining_s = step.seconds_left < 0 ? 0 : step.seconds_left;
+  return now;
+}
+
+gateway::job_info end_of(const ledger::job& job) {
+  gateway::job_info end;
+  end.id = job.id;
+  end.state = std::string{ledger::name(job.state)};
+  end.fine_tuned_model = job.model_out;
+  if (!job.error_message.empty()) end.error = {job.error_code, job.error_message, ""};
+  return end;
+}
+
+}  // namespace
+
+runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
+  const auto& said = word.message;
+  auto* at = find_connected(word.node);
+  const auto now = at && at->account ? at->account() : link_reading{};
+  auto job = co_await find_job(said.job.id);
+  if (!job && job.error().code != errc::not_found) throw failure(job.error());
+  // An older grant, somebody else's job, or one that has ended: nobody will come for it.
+  if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
+    co_return noted{true};
+  if (job->state == job_state::fetched) co_return noted{false};
+  if (job->state == job_state::offered) {  // its "received" was lost with the link
+    ledger::edge step{job->id, job_state::offered, job_state::running};
+    step.fence = said.job.fence;
+    step.node = word.node;
+    if (auto moved = co_await advance(step)) job = moved;
+  }
+  if (job->state != job_state::ready) {
+    ledger::edge step{job->id, {job_state::running, job_state::lost_contact}, job_state::ready};
+    step.fence = said.job.fence;
+    step.node = word.node;
+    step.manifest_json = boost::json::serialize(to_json(said.result));
+    if (!said.result.model.empty()) step.model_out = said.result.model;
+    step.trained_tokens = trained_tokens_of(said.result);
+    step.event = ledger::new_event{"ready on the node"};
+    auto moved = co_await advance(step);
+    if (!moved) {
+      if (moved.error().code == errc::stale) co_return noted{true};
+      throw failure(moved.error());
+    }
+    job = moved;
+    if (const auto since = received_at_.find(job->id); since != received_at_.end()) {
+      // The node measured the silence; what is left of the difference is the word itself.
+      link_reading quiet, from = since->second;
+      quiet.bytes_in = said.silence.bytes;
+      quiet.packets_in = said.silence.packets;
+      const auto started = job->started_ms.value_or(job->updated_ms);
+      count_phase(
+          job->id, "silence", {}, quiet, static_cast<double>(job->updated_ms - started) / 1000);
+      from.bytes_in = std::min(now.bytes_in, from.bytes_in + said.silence.bytes);
+      from.packets_in = std::min(now.packets_in, from.packets_in + said.silence.packets);
+      count_phase(job->id, "ready", from, now, 0);
+    }
+  }
+  state_.end_lease(job->id);
+  tasks().spawn(pick_up(*job, word.node));
+  co_return noted{false};
+}
+
+runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
+  const auto& said = word.message;
+  auto job = co_await find_job(said.job.id);
+  if (!job && job.error().code != errc::not_found) throw failure(job.error());
+  if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
+    co_return noted{true};
+  ledger::edge step{
+      job->id, {job_state::offered, job_state::running, job_state::lost_contact},
+      job_state::failed};
+  step.fence = said.job.fence;
+  step.node = word.node;
+  step.error_code = std::string{base::name(static_cast<errc>(said.code))};
+  step.error_message = said.message.substr(0, ledger::limits::text_bytes_max);
+  step.event = ledger::new_event{*step.error_message, ledger::event_level::error};
+  step.outbox = webhook_for(*job, "failed", services_.clock->wall().count());
+  auto moved = co_await advance(step);
+  if (!moved) throw failure(moved.error());
+  ended(*moved);
+  co_return noted{true};
+}
+
+// ready -> fetched: the small artifacts are verified in the cloud. A lost link leaves it ready; the next
+// hello begins again where the transfer stopped.
+runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
+  if (!busy_.insert(job.id).second) co_return;
+  auto* at = find_connected(node);
+  const auto account = at ? at->account : std::function<link_reading()>{};
+  const auto before = account ? account() : link_reading{};
+  const auto begun = services_.clock->steady();
+  auto value = parse_json(job.manifest_json);
+  auto listed = value ? manifest_from(*value) : result<manifest>{value.error()};
+  result<> done;
+  if (!listed) done = listed.error();
+  for (std::size_t i = 0; done && i < listed->artifacts.size(); ++i) {
+    const auto& one = listed->artifacts[i];
+    if (one.name == model_artifact || one.bytes > pick_up_bytes_max) continue;
+    done = co_await pull_artifact(job, node, one);
+  }
+  const auto after = account ? account() : link_reading{};
+  const bool lost = !done && (done.error().code == errc::corrupt ||
+                              done.error().code == errc::not_found);
+  if (done || lost) {
+    ledger::edge step{job.id, job_state::ready, done ? job_state::fetched : job_state::failed};
+    step.fence = job.fence;
+    step.event = ledger::new_event{
+        done ? "the result was picked up" : done.error().message,
+        done ? ledger::event_level::info : ledger::event_level::error};
+    if (lost) {
+      step.error_code = "result_lost";
+      step.error_message = done.error().message;
+    }
+    step.outbox =
+        webhook_for(job, done ? "succeeded" : "failed", services_.clock->wall().count());
+    const std::chrono::duration<double> took = services_.clock->steady() - begun;
+    if (done) {
+      count_phase(job.id, "pick-up", before, after, took.count());
+      co_await tell_curve(job);
+    }
+    auto moved = co_await advance(step);
+    if (moved) ended(*moved);
+  } else {
+    base::log_warning("coordinator", "pick-up of {}: {}", job.id, done.error().text());
+  }
+  busy_.erase(job.id);
+}
+
+// The loss curve travelled with the result, not during the silence: here it becomes the job's events.
+runtime::task<> coordinator::tell_curve(ledger::job job) {
+  auto curve = co_await runtime::offload(
+      this, *services_.disk, [job, store = services_.artifacts]() -> result<boost::json::array> {
+        auto listed = manifest_from(parse_json(job.manifest_json).value());
+        if (!listed) return listed.error();
+        for (const auto& one : listed->artifacts) {
+          if (one.name != "metrics.json") continue;
+          auto path = store->path_of(one.sha256);
+          auto text = path ? base::read_file(*path, pick_up_bytes_max) : path.error();
+          auto value = text ? parse_json(*text) : result<boost::json::value>{text.error()};
+          if (!value) return value.error();
+          const auto* members = value->if_object();
+          const auto* lines = members ? members->if_contains("curve") : nullptr;
+          if (lines && lines->is_array()) return lines->get_array();
+        }
+        return boost::json::array{};
+      });
+  if (!curve) co_return;
+  const auto every = std::max<std::size_t>(1, (curve->size() + curve_lines_max - 1) / curve_lines_max);
+  for (std::size_t i = 0; i < curve->size(); ++i) {
+    if (i % every && i + 1 != curve->size()) continue;
+    const auto step = whole_member((*curve)[i], "step", 0, 0, 1ull << 62).value_or(0);
+    const auto loss = number_member((*curve)[i], "loss", 0).value_or(0);
+    ledger::new_event line{fmt::format("Step {}: training loss={:.4f}", step, loss)};
+    line.type = "metrics";
+    line.data_json =
+        boost::json::serialize(boost::json::object{{"step", step}, {"train_loss", loss}});
+    services_.jobs->add_event(job.id, std::nullopt, line, [](auto) {});
+  }
+}
+
+runtime::task<result<>> coordinator::pull_artifact(
+    ledger::job job, std::string node, artifact_ref what) {
+  co_return co_await fetch_artifact(
+      this, services_.artifacts, services_.disk, what,
+      [this, node, ref = ref_of(job), sha256 = what.sha256](
+          std::uint64_t offset, std::uint32_t bytes_max) {
+        return ask_chunk_of(node, ref, sha256, offset, bytes_max);
+      });
+}
+
+runtime::task<result<chunk>> coordinator::ask_chunk_of(
+    std::string node, job_ref job, std::string sha256, std::uint64_t offset,
+    std::uint32_t bytes_max) {
+  auto* at = find_connected(node);
+  if (!at) co_return error{errc::unavailable, fmt::format("node {} is away", node)};
+  pull request{std::move(job), std::move(sha256), offset, bytes_max};
+  co_return co_await runtime::try_ask(
+      this, at->at, services_.timing.answer, std::move(request));
+}
+
+runtime::task<artifact_ref> coordinator::bring(bring_artifact order) {
+  auto done = co_await pull_artifact(order.job, order.job.node, order.what);
+  if (!done) throw failure(done.error());
+  co_return order.what;
+}
+
+// --- watching: the only thing that breaks the silence, and only while somebody looks
+
+void coordinator::watch_one(watch_job order) { tasks().spawn(begin_watch(std::move(order))); }
+
+runtime::task<> coordinator::begin_watch(watch_job order) {
+  auto job = co_await from_ledger<ledger::job>([this, order](auto done) {
+    services_.jobs->find_job(order.owner, order.id, std::move(done));
+  });
+  if (!job) {
+    order.sink->failed(job.error());
+    co_return;
+  }
+  if (ledger::is_final(job->state) || ledger::result_states.contains(job->state)) {
+    order.sink->done(end_of(*job));
+    co_return;
+  }
+  watchers_[order.watcher] = {order.id, order.sink};
+  gateway::job_progress now;
+  now.state = std::string{ledger::name(job->state)};
+  order.sink->progress(now);
+  watch_again(*job);
+}
+
+void coordinator::watch_again(const ledger::job& job) {
+  auto* at = find_connected(job.node);
+  const bool watched = std::ranges::any_of(
+      watchers_, [&](const auto& item) { return item.second.job == job.id; });
+  if (at && watched) send(at->at, watch{ref_of(job), true});
+}
+
+void coordinator::ended(const ledger::job& job) {
+  state_.end_lease(job.id);
+  received_at_.erase(job.id);
+  std::erase_if(watchers_, [&](const auto& item) {
+    if (item.second.job != job.id) return false;
+    item.second.sink->done(end_of(job));
+    return true;
+  });
+  begin_dispatch(wake{});
+}
+
+void coordinator::unwatch(unwatch_job order) {
+  const auto found = watchers_.find(order.watcher);
+  if (found == watchers_.end()) return;
+  const auto job = found->second.job;
+  watchers_.erase(found);
+  for (const auto& [id, one] : watchers_)
+    if (one.job == job) return;
+  // Nobody looks any more: whoever has the job falls silent again.
+  for (auto& [name, at] : connected_)
+    if (state_.find(name)->leased.contains(job)) send(at.at, watch{job_ref{job, 0, 0}, false});
+}
+
+void coordinator::note_progress(from_node<progress> step) {
+  for (auto& [id, one] : watchers_)
+    if (one.job == step.message.job.id) one.sink->progress(to_gateway(step.message));
+}
+
+// --- prompts
+
+void coordinator::route(start_generation order) {
+  const auto* node = state_.serving(order.spec.model);
+  auto* at = node ? find_connected(node->name) : nullptr;
+  if (!at) {
+    const bool known = state_.known(order.spec.model);
+    order.sink->failed(
+        known ? error{errc::unavailable, fmt::format("the node that has '{}' is away", order.spec.model),
+                      "it reconnects by itself; try again soon"}
+              : error{errc::not_found, fmt::format("no model '{}'", order.spec.model),
+                      "GET /v1/models lists what there is"});
+    return;
+  }
+  send(at->door, std::move(order));
+}
+
+// Doors know their own generations and ignore the rest.
+void coordinator::stop_generating(stop_generation which) {
+  for (auto& [name, at] : connected_) send(at.door, which);
+}
+
+}  // namespace dlls::actors

@@ -1,0 +1,168 @@
+#include "actors/door.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "actors/wire_json.hpp"
+#include "runtime/ask.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::failure;
+using base::result;
+using namespace std::chrono_literals;
+
+namespace {
+
+// The ledger answers in milliseconds; a coordinator that takes longer is in trouble, and the node asks again.
+constexpr auto coordinator_answer = 30s;
+// The longest answer to a prompt that anybody waits for.
+constexpr auto generation_most = std::chrono::hours{1};
+
+gateway::token_logprob to_gateway(const token_info& info) {
+  gateway::token_logprob made;
+  made.bytes = info.text;
+  made.logprob = info.logprob;
+  for (const auto& one : info.top) made.top.push_back({one.text, one.logprob});
+  return made;
+}
+
+gateway::token_delta to_delta(std::string text, const std::vector<token_info>& logprobs) {
+  gateway::token_delta delta;
+  delta.text = std::move(text);
+  for (const auto& one : logprobs) delta.logprobs.push_back(to_gateway(one));
+  return delta;
+}
+
+// The input that the node may have, by the ledger's word.
+result<artifact_ref> granted_input(const ledger::job& job, const std::string& node, const fetch_input& request) {
+  const bool theirs = job.node == node && ref_of(job) == request.job;
+  const bool leased = ledger::leased_states.contains(job.state) ||
+                      job.state == ledger::job_state::lost_contact;
+  auto spec = parse_json(job.spec_json);
+  const auto* members = spec ? spec->if_object() : nullptr;
+  const auto* inputs = members ? members->if_contains("inputs") : nullptr;
+  auto listed = inputs ? artifacts_from(*inputs) : std::vector<artifact_ref>{};
+  if (theirs && leased && listed)
+    for (const auto& one : *listed)
+      if (one.sha256 == request.sha256) return one;
+  return error{errc::permission_denied, "no such input of a job that was granted to this node"};
+}
+
+// However the coroutine ends, the client hears of it: a door dies with its link.
+struct sink_guard {
+  std::shared_ptr<gateway::generation_sink> sink;
+  ~sink_guard() {
+    if (sink) sink->failed(error{errc::unavailable, "the link to the node was lost"});
+  }
+};
+
+}  // namespace
+
+door::door(caf::actor_config& config, door_services services)
+    : co_actor(config), services_(std::move(services)) {}
+
+door::behavior_type door::make_behavior() {
+  return {
+      serve(&door::greet),       serve(&door::hand_out),         serve(&door::pass_ready),
+      serve(&door::pass_failed), serve(&door::pass_models),      serve(&door::pass_progress),
+      serve(&door::pass_tokens), serve(&door::begin_generation), serve(&door::stop),
+  };
+}
+
+runtime::task<welcome> door::greet(hello said) {
+  at_ = caf::actor_cast<node_door>(current_sender());
+  arrival who;
+  who.node = services_.node;
+  who.epoch = services_.epoch;
+  who.at = at_;
+  who.door = caf::actor_cast<door_actor>(this);
+  who.account = services_.account;
+  who.said = std::move(said);
+  co_return co_await runtime::ask(
+      this, services_.coordinator, coordinator_answer, std::move(who));
+}
+
+runtime::task<chunk> door::hand_out(fetch_input request) {
+  const auto key = fmt::format("{}/{}/{}", request.job.id, request.job.fence, request.sha256);
+  if (!granted_.contains(key)) {
+    auto job = co_await runtime::try_completion<ledger::job>(
+        this, [this, id = request.job.id](runtime::resolver<ledger::job> done) {
+          services_.jobs->find_job(
+              ledger::any_owner, id, [done](result<ledger::job> found) { done(std::move(found)); });
+        });
+    if (!job) throw failure(job.error());
+    auto input = granted_input(*job, services_.node, request);
+    if (!input) throw failure(input.error());
+    if (granted_.size() > 64) granted_.clear();
+    granted_[key] = *input;
+  }
+  auto read = co_await runtime::offload(
+      this, *services_.disk, [request, store = services_.artifacts]() -> result<chunk> {
+        auto blob = store->open_blob(request.sha256);
+        if (!blob) return blob.error();
+        return read_chunk(*blob, request.offset, request.bytes_max);
+      });
+  if (!read) throw failure(read.error());
+  co_return std::move(*read);
+}
+
+runtime::task<noted> door::pass_ready(ready word) {
+  from_node<ready> message{services_.node, std::move(word)};
+  co_return co_await runtime::ask(
+      this, services_.coordinator, coordinator_answer, std::move(message));
+}
+
+runtime::task<noted> door::pass_failed(failed word) {
+  from_node<failed> message{services_.node, std::move(word)};
+  co_return co_await runtime::ask(
+      this, services_.coordinator, coordinator_answer, std::move(message));
+}
+
+void door::pass_models(models_changed news) {
+  send(services_.coordinator, from_node<models_changed>{services_.node, std::move(news)});
+}
+
+void door::pass_progress(progress step) {
+  send(services_.coordinator, from_node<progress>{services_.node, std::move(step)});
+}
+
+void door::pass_tokens(tokens piece) {
+  const auto found = sinks_.find(piece.request);
+  if (found != sinks_.end())
+    found->second->delta(to_delta(std::move(piece.text), piece.logprobs));
+}
+
+void door::begin_generation(start_generation order) { tasks().spawn(generate_for(std::move(order))); }
+
+runtime::task<> door::generate_for(start_generation order) {
+  sink_guard guard{order.sink};
+  if (!at_) co_return;
+  sinks_[order.request] = order.sink;
+  generate request;
+  request.request = order.request;
+  request.spec = std::move(order.spec);
+  request.stream = order.stream;
+  auto answer = co_await runtime::try_ask(this, at_, generation_most, std::move(request));
+  sinks_.erase(order.request);
+  auto sink = std::exchange(guard.sink, nullptr);
+  if (!answer) {
+    sink->failed(answer.error());
+    co_return;
+  }
+  if (!answer->text.empty() || !answer->logprobs.empty())
+    sink->delta(to_delta(std::move(answer->text), answer->logprobs));
+  gateway::generate_done end;
+  end.finish_reason = answer->finish_reason;
+  end.usage.prompt_tokens = answer->prompt_tokens;
+  end.usage.completion_tokens = answer->completion_tokens;
+  sink->done(std::move(end));
+}
+
+void door::stop(stop_generation which) {
+  if (sinks_.contains(which.request) && at_) send(at_, which);
+}
+
+}  // namespace dlls::actors

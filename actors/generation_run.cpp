@@ -1,0 +1,78 @@
+// A durable generation: the job form of a completion, for work that nobody waits for on an open connection.
+#include <boost/json.hpp>
+
+#include "actors/generation.hpp"
+#include "actors/job_run.hpp"
+#include "actors/wire_json.hpp"
+
+namespace dlls::actors {
+namespace json = boost::json;
+using base::error;
+using base::errc;
+using base::result;
+
+namespace {
+
+class generation_run final : public job_run {
+ public:
+  generation_run(model::generation made, std::uint32_t tokens_max, run_tools tools)
+      : generation_(std::move(made)), tokens_max_(tokens_max), tools_(tools) {}
+
+  bool done() const override { return generation_.finished(); }
+
+  result<> step() override {
+    if (auto delta = generation_.step(tools_.pool)) text_ += delta->text;
+    return {};
+  }
+
+  run_progress progress() const override {
+    return {generation_.usage().completion_tokens, tokens_max_, 0, -1};
+  }
+
+  result<run_result> finish() override {
+    const auto usage = generation_.usage();
+    const json::object counts{
+        {"prompt_tokens", usage.prompt_tokens}, {"completion_tokens", usage.completion_tokens}};
+    run_result made;
+    made.files.push_back(
+        {"completion.json", json::serialize(json::object{
+                                {"text", text_},
+                                {"finish_reason", model::name(generation_.reason())},
+                                {"usage", counts}})});
+    made.metrics_json = json::serialize(counts);
+    return made;
+  }
+
+ private:
+  model::generation generation_;
+  std::uint32_t tokens_max_;
+  run_tools tools_;
+  std::string text_;
+};
+
+}  // namespace
+
+result<std::unique_ptr<job_run>> start_generation(work_order order, run_tools tools) {
+  auto value = parse_json(order.spec_json);
+  if (!value) return value.error();
+  const auto* members = value->if_object();
+  const auto* extra = members ? members->if_contains("extra") : nullptr;
+  if (!extra || !extra->is_object())
+    return error{errc::invalid_argument, "the specification lacks its 'extra' object"};
+  auto request = *extra;
+  // The model may stand beside the request, where every kind of job names it.
+  if (!request.as_object().contains("model")) {
+    auto model = text_member(*value, "model");
+    if (!model) return model.error();
+    request.as_object()["model"] = *model;
+  }
+  auto spec = generation_from(request);
+  if (!spec) return spec.error();
+  auto loaded = tools.cache.get(spec->model);
+  if (!loaded) return loaded.error();
+  auto made = begin_generation(**loaded, *spec);
+  if (!made) return made.error();
+  return std::make_unique<generation_run>(std::move(*made), spec->tokens_max, tools);
+}
+
+}  // namespace dlls::actors

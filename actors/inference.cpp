@@ -1,0 +1,106 @@
+#include "actors/inference.hpp"
+
+#include <chrono>
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::failure;
+using base::result;
+using clock = std::chrono::steady_clock;
+
+namespace {
+
+// A running generation and what it needs, shared with the thread that steps it.
+struct running {
+  std::shared_ptr<const loaded_model> on;
+  model::generation made;
+  bool with_logprobs;
+  tokens piece;  // not yet sent
+};
+
+result<std::shared_ptr<running>> begin(model_cache& models, const generation_spec& spec) {
+  auto on = models.get(spec.model);
+  if (!on) return on.error();
+  auto made = begin_generation(**on, spec);
+  if (!made) return made.error();
+  return std::make_shared<running>(running{*on, std::move(*made), spec.logprobs >= 0, {}});
+}
+
+// Steps until a token has come, or one chunk of the prompt is done; then others have their turn.
+void step(running& work, kernels::thread_pool& compute) {
+  auto delta = work.made.step(compute);
+  if (!delta) return;
+  work.piece.text += delta->text;
+  if (work.with_logprobs && !work.on->vocabulary->is_end(delta->token))
+    work.piece.logprobs.push_back(describe(*work.on->vocabulary, *delta));
+}
+
+// Removes a generation from the books however its coroutine ends.
+struct entry_guard {
+  std::set<std::uint64_t>& running;
+  std::set<std::uint64_t>& stopped;
+  std::uint64_t request;
+  ~entry_guard() {
+    running.erase(request);
+    stopped.erase(request);
+  }
+};
+
+}  // namespace
+
+inference::inference(
+    caf::actor_config& config, std::shared_ptr<model_cache> models,
+    std::shared_ptr<kernels::thread_pool> compute, std::shared_ptr<runtime::worker_pool> thread)
+    : co_actor(config),
+      models_(std::move(models)),
+      compute_(std::move(compute)),
+      thread_(std::move(thread)) {}
+
+inference::behavior_type inference::make_behavior() {
+  return {serve(&inference::answer), serve(&inference::stop)};
+}
+
+void inference::stop(stop_generation which) {
+  if (running_.contains(which.request)) stopped_.insert(which.request);
+}
+
+runtime::task<generated> inference::answer(generate request) {
+  auto listener = caf::actor_cast<tokens_listener>(current_sender());
+  const auto id = request.request;
+  if (running_.size() >= generations_max)
+    throw failure(error{
+        errc::resource_exhausted, "the node is answering as many prompts as it can",
+        "try again in a few seconds"});
+  if (!running_.insert(id).second)
+    throw failure(error{errc::already_exists, "a generation of that number is running"});
+  const entry_guard guard{running_, stopped_, id};
+  auto models = models_;
+  auto compute = compute_;
+  auto begun = co_await runtime::offload(
+      this, *thread_, [models, spec = request.spec] { return begin(*models, spec); });
+  if (!begun) throw failure(begun.error());
+  auto work = *begun;
+  auto sent = clock::time_point{};  // the first piece goes at once
+  while (!work->made.finished() && !stopped_.contains(id)) {
+    co_await runtime::offload(this, *thread_, [work, compute] { step(*work, *compute); });
+    const auto now = clock::now();
+    if (request.stream && listener && !work->piece.text.empty() && now - sent >= stream_piece_every) {
+      work->piece.request = id;
+      send(listener, std::move(work->piece));
+      work->piece = {};
+      sent = now;
+    }
+  }
+  const auto usage = work->made.usage();
+  generated end;
+  end.text = std::move(work->piece.text);
+  end.logprobs = std::move(work->piece.logprobs);
+  end.finish_reason =
+      work->made.finished() ? std::string{model::name(work->made.reason())} : "cancelled";
+  end.prompt_tokens = usage.prompt_tokens;
+  end.completion_tokens = usage.completion_tokens;
+  co_return end;
+}
+
+}  // namespace dlls::actors

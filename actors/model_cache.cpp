@@ -1,0 +1,52 @@
+#include "actors/model_cache.hpp"
+
+#include <algorithm>
+
+#include "base/log.hpp"
+
+namespace dlls::actors {
+using base::result;
+
+namespace {
+
+result<std::shared_ptr<const loaded_model>> load(const stored_model& from) {
+  auto file = model::gguf_file::open(from.path);
+  if (!file) return file.error();
+  auto weights = model::llama::load(*file, model::activations::q8);
+  if (!weights) return weights.error();
+  auto vocabulary = model::tokenizer::from(**file);
+  if (!vocabulary) return vocabulary.error();
+  auto how = model::chat_template::from(**file);
+  if (!how) return how.error();
+  return std::make_shared<const loaded_model>(loaded_model{from, *weights, *vocabulary, *how});
+}
+
+}  // namespace
+
+result<std::shared_ptr<const loaded_model>> model_cache::get(const std::string& name) {
+  auto wanted = store_.find(name);
+  if (!wanted) return wanted.error();
+  std::lock_guard lock{mutex_};
+  const auto found = std::ranges::find_if(kept_, [&](const auto& one) {
+    return one->from.name == name && one->from.created == wanted->created &&
+           one->from.bytes == wanted->bytes;
+  });
+  if (found != kept_.end()) {
+    std::rotate(kept_.begin(), found, found + 1);
+    return kept_.front();
+  }
+  auto loaded = load(*wanted);
+  if (!loaded) return loaded.error();
+  base::log_info("models", "loaded {} ({} MB)", name, (*loaded)->weights->bytes() >> 20);
+  std::erase_if(kept_, [&](const auto& one) { return one->from.name == name; });
+  kept_.insert(kept_.begin(), *loaded);
+  std::uint64_t bytes = 0;
+  const auto too_many = std::ranges::find_if(kept_, [&](const auto& one) {
+    bytes += one->weights->bytes();
+    return bytes > bytes_max_ && one != kept_.front();
+  });
+  kept_.erase(too_many, kept_.end());
+  return *loaded;
+}
+
+}  // namespace dlls::actors

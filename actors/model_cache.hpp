@@ -1,0 +1,43 @@
+// Models in memory, shared by everything on the node that generates. A model is loaded on first use and
+// dropped, least recently used first, when another needs its room.
+#pragma once
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "actors/model_store.hpp"
+#include "base/error.hpp"
+#include "model/chat_template.hpp"
+#include "model/llama.hpp"
+#include "model/tokenizer.hpp"
+
+namespace dlls::actors {
+
+// Immutable; whoever holds it keeps the model in memory.
+struct loaded_model {
+  stored_model from;
+  std::shared_ptr<const model::llama> weights;
+  std::shared_ptr<const model::tokenizer> vocabulary;
+  model::chat_template how;
+};
+
+// Thread-safe. Loading blocks the caller (a second or so); two loads never run at once.
+class model_cache {
+ public:
+  // `bytes_max`: what the models kept here may take together; one model is always kept.
+  model_cache(const model_store& store, std::uint64_t bytes_max)
+      : store_(store), bytes_max_(bytes_max) {}
+
+  // not_found (with what there is), corrupt or unsupported from the file.
+  base::result<std::shared_ptr<const loaded_model>> get(const std::string& name);
+
+ private:
+  const model_store& store_;
+  const std::uint64_t bytes_max_;
+  std::mutex mutex_;
+  std::vector<std::shared_ptr<const loaded_model>> kept_;  // most recently used first
+};
+
+}  // namespace dlls::actors

@@ -1,0 +1,129 @@
+#include "actors/model_store.hpp"
+
+#include <fmt/core.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <boost/json.hpp>
+#include <chrono>
+
+#include "actors/wire_json.hpp"
+#include "base/file.hpp"
+#include "base/log.hpp"
+#include "base/sha256.hpp"
+#include "model/gguf.hpp"
+
+namespace dlls::actors {
+namespace fs = std::filesystem;
+using base::errc;
+using base::error;
+using base::result;
+
+namespace {
+
+fs::path note_of(fs::path gguf) { return gguf.replace_extension(".json"); }
+
+std::int64_t modified_s(const fs::path& path) {
+  std::error_code failed;
+  const auto at = fs::last_write_time(path, failed);
+  if (failed) return 0;
+  const auto wall = std::chrono::file_clock::to_sys(at).time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::seconds>(wall).count();
+}
+
+// A model's name may hold ':' and anything else; its file is named by the name's hash.
+std::string file_stem(const std::string& name) {
+  return "job-" + base::sha256_hex(name).substr(0, 24);
+}
+
+}  // namespace
+
+result<std::unique_ptr<model_store>> model_store::open(fs::path folder) {
+  if (auto made = base::make_folder(folder); !made) return made.error();
+  std::unique_ptr<model_store> store{new model_store(std::move(folder))};
+  store->refresh();
+  return store;
+}
+
+std::optional<stored_model> model_store::read(const fs::path& gguf) const {
+  auto file = model::gguf_file::open(gguf);
+  if (!file) {
+    base::log_warning("models", "{} is left out: {}", gguf.string(), file.error().text());
+    return std::nullopt;
+  }
+  stored_model found;
+  found.name = gguf.stem().string();
+  found.path = gguf;
+  found.bytes = (*file)->bytes();
+  found.created = modified_s(gguf);
+  const auto architecture = (*file)->get_string("general.architecture", "llama");
+  if (architecture)
+    found.context = (*file)->get_u32(fmt::format("{}.context_length", *architecture), 0).value_or(0);
+  if (auto note = base::read_file(note_of(gguf), 1u << 16)) {
+    auto value = parse_json(*note);
+    auto name = value ? text_member(*value, "name") : result<std::string>{value.error()};
+    auto job = value ? text_member(*value, "job", "") : result<std::string>{value.error()};
+    if (!name || !job) {
+      base::log_warning("models", "the note beside {} cannot be read", gguf.string());
+      return std::nullopt;
+    }
+    found.name = *name;
+    found.job = *job;
+  }
+  return found;
+}
+
+void model_store::refresh() {
+  std::vector<fs::path> files;
+  std::error_code failed;
+  for (const auto& item : fs::directory_iterator(folder_, failed))
+    if (item.path().extension() == ".gguf") files.push_back(item.path());
+  if (failed) base::log_warning("models", "{}: {}", folder_.string(), failed.message());
+  std::lock_guard lock{mutex_};
+  std::vector<stored_model> fresh;
+  for (const auto& path : files) {
+    const auto known = std::ranges::find(models_, path, &stored_model::path);
+    if (known != models_.end() && known->created == modified_s(path)) {
+      fresh.push_back(*known);
+    } else if (auto found = read(path)) {
+      fresh.push_back(std::move(*found));
+    }
+  }
+  std::ranges::sort(fresh, {}, &stored_model::name);
+  models_ = std::move(fresh);
+}
+
+std::vector<stored_model> model_store::list() const {
+  std::lock_guard lock{mutex_};
+  return models_;
+}
+
+result<stored_model> model_store::find(const std::string& name) const {
+  std::lock_guard lock{mutex_};
+  const auto found = std::ranges::find(models_, name, &stored_model::name);
+  if (found != models_.end()) return *found;
+  std::vector<std::string> names;
+  for (const auto& one : models_) names.push_back(one.name);
+  return error{
+      errc::not_found, fmt::format("no model '{}'", name),
+      names.empty() ? "the model folder is empty: put a GGUF file into " + folder_.string()
+                    : fmt::format("there are: {}", fmt::join(names, ", "))};
+}
+
+result<stored_model> model_store::add(
+    const std::string& name, const std::string& job, const fs::path& finished) {
+  const auto target = folder_ / (file_stem(name) + ".gguf");
+  // The note first: a note without a file is nothing, a file without its note has the wrong name.
+  const auto note = boost::json::serialize(boost::json::object{{"name", name}, {"job", job}});
+  if (auto stored = base::write_file_durably(note_of(target), note); !stored) return stored.error();
+  if (auto moved = base::rename_durably(finished, target); !moved) return moved.error();
+  auto added = read(target);
+  if (!added) return error{errc::corrupt, "the file just made cannot be read: " + target.string()};
+  std::lock_guard lock{mutex_};
+  std::erase_if(models_, [&](const auto& one) { return one.path == target; });
+  models_.push_back(*added);
+  std::ranges::sort(models_, {}, &stored_model::name);
+  return *added;
+}
+
+}  // namespace dlls::actors

@@ -1,0 +1,47 @@
+#include "actors/node.hpp"
+
+#include "runtime/ask.hpp"
+
+namespace dlls::actors {
+
+node::node(
+    caf::actor_config& config, node_services services, std::vector<spool_entry> entries)
+    : co_actor(config), services_(std::move(services)), random_(services_.seed) {
+  for (auto& entry : entries) {
+    const auto id = entry.order.job.id;
+    jobs_[id].entry = std::move(entry);
+  }
+}
+
+node::behavior_type node::make_behavior() {
+  trainer_ = spawn<trainer>(trainer_services{
+      services_.models, services_.cache, services_.artifacts, services_.compute,
+      services_.training});
+  inference_ = spawn<inference>(services_.cache, services_.compute, services_.answering);
+  link_to(trainer_);
+  link_to(inference_);
+  tasks().spawn(work_off());
+  if (services_.connect) tasks().spawn(stay_linked());
+  return {
+      serve(&node::take),          serve(&node::give),        serve(&node::let_go),
+      serve(&node::stop),          serve(&node::tell),        serve(&node::set_watch),
+      serve(&node::answer),        serve(&node::stop_answer), serve(&node::note_progress),
+      serve(&node::relay),         serve(&node::link_closed),
+  };
+}
+
+node::held* node::find(const job_ref& job) {
+  const auto found = jobs_.find(job.id);
+  const bool same = found != jobs_.end() && found->second.entry.order.job == job;
+  return same ? &found->second : nullptr;
+}
+
+std::vector<served_model> node::models() const {
+  services_.models->refresh();
+  std::vector<served_model> list;
+  for (const auto& one : services_.models->list())
+    list.emplace_back(one.name, one.bytes, one.context, one.created);
+  return list;
+}
+
+}  // namespace dlls::actors

@@ -1,0 +1,127 @@
+// The node actor: the home side of the protocol. It keeps the spool, orders work from the trainer and
+// inference actors, stays linked to the coordinator, and repeats "ready" until the cloud has noted it.
+//
+// Its exported interface is node_door; the rest is for actors of its own process and never allowed on a link.
+// Single-threaded like every actor; disk work goes through `disk`, one thread, so that entries of one job
+// are written in order.
+#pragma once
+#include <caf/typed_actor.hpp>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "actors/inference.hpp"
+#include "actors/messages.hpp"
+#include "actors/spool.hpp"
+#include "actors/trainer.hpp"
+#include "actors/transfer.hpp"
+#include "base/random.hpp"
+#include "runtime/co_actor.hpp"
+#include "runtime/completion.hpp"
+
+namespace dlls::actors {
+
+// One link to the coordinator, as the node sees it.
+struct session {
+  std::uint64_t epoch = 0;  // of this process's connections, rising
+  cloud_door door;
+  std::function<link_account()> account;  // bytes and packets so far, both directions
+  std::function<void(std::string why)> close;
+};
+
+// Makes one attempt. `done` is called once, `closed` at most once after a success; both on any thread.
+using connect_function = std::function<void(
+    caf::strong_actor_ptr exported, std::function<void(base::result<session>)> done,
+    std::function<void(std::string why)> closed)>;
+
+// Reconnects after 1 s, then twice as long each time up to a minute, each with up to 50 % jitter.
+struct reconnect_policy {
+  std::chrono::milliseconds first{1000};
+  std::chrono::milliseconds most{60'000};
+};
+
+struct node_services {
+  std::shared_ptr<spool> jobs;
+  std::shared_ptr<model_store> models;
+  std::shared_ptr<ledger::artifact_store> artifacts;
+  std::shared_ptr<model_cache> cache;
+  std::shared_ptr<kernels::thread_pool> compute;
+  std::shared_ptr<runtime::worker_pool> disk, training, answering;  // one thread each
+  connect_function connect;
+  reconnect_policy reconnect;
+  std::uint64_t seed = 0;  // of the jitter
+};
+
+// Local to the node's process.
+struct link_end {
+  std::uint64_t epoch = 0;
+  std::string why;
+};
+using node_actor =
+    node_door::extend<caf::reacts_to<progress>, caf::reacts_to<tokens>, caf::reacts_to<link_end>>;
+
+class node final : public runtime::co_actor<node_actor> {
+ public:
+  // `entries`: what the spool held at start; accepted ones are worked off again.
+  node(caf::actor_config& config, node_services services, std::vector<spool_entry> entries);
+  behavior_type make_behavior() override;
+
+ private:
+  struct held {
+    spool_entry entry;
+    bool working = false;
+    bool delivering = false;
+    bool watched = false;
+    progress last;
+    std::optional<link_account> quiet_since;  // the account when the silence began
+    std::uint64_t quiet_epoch = 0;            // of which session
+  };
+
+  // --- what the coordinator says (node_door.cpp)
+  runtime::task<received> take(offer order);
+  runtime::task<chunk> give(pull request);
+  runtime::task<released> let_go(release order);
+  runtime::task<cancelled> stop(cancel order);
+  job_status tell(status question);
+  void set_watch(watch order);
+  runtime::task<generated> answer(generate request);
+  void stop_answer(stop_generation which);
+
+  // --- work (node_work.cpp)
+  runtime::task<> work_off();
+  runtime::task<> work_on(std::string id);
+  void note_progress(progress step);
+  void relay(tokens piece);
+  // The entry that `job` means, if its fence is the one held.
+  held* find(const job_ref& job);
+  runtime::task<> drop(std::string id);
+  void wake_worker();
+
+  // --- link (node_link.cpp)
+  runtime::task<> stay_linked();
+  runtime::task<bool> greet(std::shared_ptr<session> fresh);
+  runtime::task<> deliver(std::string id);
+  runtime::task<> begin_silence(job_ref job);
+  void deliver_soon(const std::string& id);
+  void link_closed(link_end end);
+  runtime::task<base::result<chunk>> ask_input(
+      job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
+  link_account silence_of(const held& job) const;
+  std::vector<served_model> models() const;
+
+  node_services services_;
+  base::random_source random_;
+  std::map<std::string, held> jobs_;
+  std::shared_ptr<session> session_;  // null: no link
+  std::uint64_t linked_epoch_ = 0;    // of the last session that was greeted
+  std::optional<runtime::resolver<std::string>> closed_;  // of stay_linked
+  std::optional<runtime::resolver<bool>> wake_;           // of work_off
+  trainer_actor trainer_;
+  inference_actor inference_;
+};
+
+}  // namespace dlls::actors
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::link_end)

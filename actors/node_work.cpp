@@ -1,0 +1,147 @@
+// A node's own work: jobs one after the other, in the order of their acknowledgement.
+#include <algorithm>
+
+#include "actors/node.hpp"
+#include "base/log.hpp"
+#include "runtime/ask.hpp"
+#include "runtime/sleep.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::result;
+using namespace std::chrono_literals;
+
+namespace {
+
+// A run has no deadline of its own: the coordinator's deadline asks `status`, its owner cancels.
+constexpr auto no_deadline = std::chrono::hours{24 * 365};
+// How often a job that the disk refused is tried again.
+constexpr auto disk_retry = 60s;
+
+bool names(const std::vector<artifact_ref>& artifacts, const std::string& sha256) {
+  return std::ranges::find(artifacts, sha256, &artifact_ref::sha256) != artifacts.end();
+}
+
+}  // namespace
+
+void node::wake_worker() {
+  if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
+}
+
+runtime::task<> node::work_off() {
+  for (;;) {
+    const auto next = std::ranges::find_if(jobs_, [](const auto& item) {
+      return item.second.entry.state == held_state::accepted && !item.second.working;
+    });
+    if (next != jobs_.end()) {
+      co_await work_on(next->first);
+      continue;
+    }
+    co_await runtime::completion<bool>(
+        this, [this](runtime::resolver<bool> wake) { wake_ = std::move(wake); });
+  }
+}
+
+runtime::task<> node::work_on(std::string id) {
+  auto& begun = jobs_.at(id);
+  begun.working = true;
+  const auto order = begun.entry.order;
+  auto folder = co_await runtime::offload(
+      this, *services_.disk, [jobs = services_.jobs, job = order.job] { return jobs->work_folder(job); });
+  work_order work;
+  work.job = order.job;
+  work.kind = order.kind;
+  work.spec_json = order.spec_json;
+  result<manifest> outcome = base::error{errc::internal, "no outcome"};
+  if (!folder) {
+    outcome = folder.error();
+  } else {
+    work.folder = *folder;
+    for (const auto& input : order.inputs) {
+      auto path = services_.artifacts->path_of(input.sha256);
+      work.inputs.push_back({input.name, path ? *path : std::filesystem::path{}});
+    }
+    outcome = co_await runtime::try_ask(this, trainer_, no_deadline, std::move(work));
+  }
+  auto* job = find(order.job);
+  if (!job) co_return;  // cancelled or granted anew meanwhile
+  if (!outcome && outcome.error().code == errc::storage_full) {
+    base::log_warning("node", "job {} waits for space: {}", id, outcome.error().text());
+    co_await runtime::sleep(this, disk_retry);
+    if (auto* waiting = find(order.job)) waiting->working = false;
+    co_return;
+  }
+  auto entry = job->entry;
+  entry.state = outcome ? held_state::sealed : held_state::failed;
+  if (outcome) entry.result = std::move(*outcome);
+  else entry.why = outcome.error();
+  auto stored = co_await runtime::offload(
+      this, *services_.disk, [jobs = services_.jobs, entry] { return jobs->store(entry); });
+  job = find(order.job);
+  if (!job) co_return;
+  if (!stored) {  // not sealed on the disk: not ready. Try the whole again; the run resumes
+    base::log_error("node", "job {} cannot be sealed: {}", id, stored.error().text());
+    co_await runtime::sleep(this, disk_retry);
+    if (auto* waiting = find(order.job)) waiting->working = false;
+    co_return;
+  }
+  job->entry = std::move(entry);
+  job->working = false;
+  base::log_info(
+      "node", "job {} is {}", id,
+      job->entry.state == held_state::sealed ? "ready" : "failed: " + job->entry.why.text());
+  if (job->entry.state == held_state::sealed && !job->entry.result.model.empty() && session_) {
+    models_changed news;
+    news.models = models();
+    send(session_->door, std::move(news));
+  }
+  deliver_soon(id);
+}
+
+void node::note_progress(progress step) {
+  auto* job = find(step.job);
+  if (!job) return;
+  job->last = step;
+  if (job->watched && session_) send(session_->door, std::move(step));
+}
+
+void node::relay(tokens piece) {
+  if (session_) send(session_->door, std::move(piece));
+}
+
+// Forgets a job: the running work stops at its next step, the entry goes, and inputs and small results that
+// no other job names are removed. A model in the store stays.
+runtime::task<> node::drop(std::string id) {
+  const auto found = jobs_.find(id);
+  if (found == jobs_.end()) co_return;
+  const auto entry = found->second.entry;
+  if (found->second.working) {
+    abandon order;
+    order.job = entry.order.job;
+    send(trainer_, order);
+  }
+  jobs_.erase(found);
+  std::vector<std::string> unused;
+  auto collect = [&](const std::vector<artifact_ref>& artifacts) {
+    for (const auto& one : artifacts) {
+      const bool used = std::ranges::any_of(jobs_, [&](const auto& item) {
+        const auto& other = item.second.entry;
+        return names(other.order.inputs, one.sha256) ||
+               names(other.result.artifacts, one.sha256);
+      });
+      if (!used) unused.push_back(one.sha256);
+    }
+  };
+  collect(entry.order.inputs);
+  collect(entry.result.artifacts);
+  auto removed = co_await runtime::offload(
+      this, *services_.disk,
+      [id, unused, jobs = services_.jobs, store = services_.artifacts]() -> result<> {
+        auto gone = jobs->remove(id);
+        for (const auto& sha256 : unused) (void)store->remove(sha256);
+        return gone;
+      });
+  if (!removed) base::log_warning("node", "spool entry {}: {}", id, removed.error().text());
+}
+
+}  // namespace dlls::actors

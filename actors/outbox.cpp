@@ -1,0 +1,140 @@
+#include "actors/outbox.hpp"
+
+#include <algorithm>
+#include <boost/json.hpp>
+
+#include "actors/cloud_backend.hpp"
+#include "actors/wire_json.hpp"
+#include "base/log.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::failure;
+using base::result;
+using namespace std::chrono_literals;
+using std::chrono::milliseconds;
+
+namespace {
+
+// A sender that dies leaves its rows to be claimed again after this.
+constexpr milliseconds hold = 60s;
+constexpr std::uint32_t rows_at_a_time = 16;
+
+result<gateway::webhook_target> target_from(const std::optional<std::string>& setting) {
+  auto value = setting && !setting->empty() ? parse_json(*setting)
+                                            : result<boost::json::value>{error{errc::not_found, ""}};
+  const auto* members = value ? value->if_object() : nullptr;
+  const auto* enabled = members ? members->if_contains("enabled") : nullptr;
+  if (!members || (enabled && enabled->is_bool() && !enabled->get_bool()))
+    return error{errc::not_found, "no webhook endpoint"};
+  gateway::webhook_target target;
+  auto url = text_member(*value, "url");
+  auto secret = text_member(*value, "secret");
+  if (!url || !secret) return error{errc::not_found, "no webhook endpoint"};
+  target.url = *url;
+  target.secret = *secret;
+  const auto* allowed = members->if_contains("allow_private");
+  target.allow_private = allowed && allowed->is_bool() && allowed->get_bool();
+  return target;
+}
+
+}  // namespace
+
+outbox::outbox(caf::actor_config& config, outbox_services services)
+    : co_actor(config), services_(std::move(services)), random_(services_.seed) {}
+
+outbox::behavior_type outbox::make_behavior() {
+  tasks().spawn(send_all());
+  return {serve(&outbox::look)};
+}
+
+void outbox::look(wake) {
+  looked_ = true;
+  if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
+}
+
+runtime::task<> outbox::send_all() {
+  for (;;) {
+    looked_ = false;
+    co_await send_due();
+    if (looked_) continue;
+    auto due = co_await runtime::try_completion<std::optional<std::int64_t>>(
+        this, [this](runtime::resolver<std::optional<std::int64_t>> done) {
+          services_.jobs->next_due([done](auto answer) { done(std::move(answer)); });
+        });
+    // Without a row, or without an answer of the ledger, a day; somebody wakes us before that.
+    milliseconds pause = 24h;
+    if (due && *due)
+      pause = std::clamp<milliseconds>(milliseconds{**due} - services_.clock->wall(), 1ms, 24h);
+    if (looked_) continue;
+    try {
+      co_await runtime::completion<bool>(this, pause, [this](runtime::resolver<bool> wake) {
+        wake_ = std::move(wake);
+      });
+    } catch (const failure& f) {
+      if (f.why().code != errc::deadline_exceeded) throw;
+    }
+    wake_.reset();
+  }
+}
+
+runtime::task<> outbox::send_due() {
+  for (;;) {
+    const auto now_ms = services_.clock->wall().count();
+    auto rows = co_await runtime::try_completion<std::vector<ledger::outbox_row>>(
+        this, [this, now_ms](runtime::resolver<std::vector<ledger::outbox_row>> done) {
+          services_.jobs->claim_due(now_ms, hold.count(), rows_at_a_time, [done](auto claimed) {
+            done(std::move(claimed));
+          });
+        });
+    if (!rows || rows->empty()) co_return;
+    for (auto& row : *rows) co_await send_one(std::move(row));
+  }
+}
+
+runtime::task<> outbox::send_one(ledger::outbox_row row) {
+  auto setting = co_await runtime::try_completion<std::optional<std::string>>(
+      this, [this, owner = row.owner](runtime::resolver<std::optional<std::string>> done) {
+        services_.jobs->get_setting(webhook_setting(owner), [done](auto found) { done(std::move(found)); });
+      });
+  if (!setting) co_return;  // the hold ends by itself
+  auto target = target_from(*setting);
+  if (!target) {
+    co_await give_up(std::move(row), "no webhook endpoint is registered");
+    co_return;
+  }
+  gateway::webhook_message message;
+  message.id = row.id;
+  message.body = row.payload_json;
+  auto sent = co_await runtime::offload(
+      this, *services_.network,
+      [deliver = services_.deliver, to = *target, message, now_s = services_.clock->wall_s()] {
+        return deliver(to, message, now_s);
+      });
+  if (sent && sent->delivered) {
+    base::log_info("outbox", "{} delivered ({})", row.id, row.type);
+    services_.jobs->mark_sent(row.id, [](auto) {});
+    co_return;
+  }
+  const auto why = sent ? fmt::format("the receiver answered {}", sent->status) : sent.error().text();
+  auto next = gateway::webhook_retry_delay(row.attempts, random_.uniform());
+  if ((sent && sent->disable) || !next) {
+    co_await give_up(std::move(row), why);
+    co_return;
+  }
+  auto delay = *next;
+  if (sent && sent->retry_after) delay = std::max<milliseconds>(delay, *sent->retry_after);
+  base::log_warning("outbox", "{} not delivered, again in {} s: {}", row.id, delay.count() / 1000, why);
+  services_.jobs->mark_failed(
+      row.id, services_.clock->wall().count() + delay.count(), why, [](auto) {});
+}
+
+runtime::task<> outbox::give_up(ledger::outbox_row row, std::string why) {
+  co_await runtime::try_completion<bool>(this, [&](runtime::resolver<bool> done) {
+    services_.jobs->mark_failed(
+        row.id, std::nullopt, why, [done](auto answer) { done(std::move(answer)); });
+  });
+}
+
+}  // namespace dlls::actors

@@ -1,0 +1,101 @@
+#include "actors/transfer.hpp"
+
+#include <fcntl.h>
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "base/sha256.hpp"
+
+namespace dlls::actors {
+using base::errc;
+using base::error;
+using base::result;
+
+namespace {
+
+std::string raw_sha256(std::string_view bytes) {
+  const auto digest = base::sha256_of(std::as_bytes(std::span{bytes}));
+  return {reinterpret_cast<const char*>(digest.data()), digest.size()};
+}
+
+chunk finish_chunk(std::uint64_t offset, std::string bytes) {
+  chunk made;
+  made.offset = offset;
+  made.sha256 = raw_sha256(bytes);
+  made.bytes = std::move(bytes);
+  return made;
+}
+
+std::uint32_t bounded(std::uint32_t bytes_max) {
+  return std::min<std::uint32_t>(bytes_max, base::limits::chunk_bytes);
+}
+
+}  // namespace
+
+result<chunk> read_chunk(
+    const ledger::artifact_reader& from, std::uint64_t offset, std::uint32_t bytes_max) {
+  if (offset >= from.size()) return error{errc::invalid_argument, "a chunk past the artifact's end"};
+  std::string bytes(bounded(bytes_max), '\0');
+  auto got = from.read_at(offset, std::as_writable_bytes(std::span{bytes}));
+  if (!got) return got.error();
+  bytes.resize(*got);
+  return finish_chunk(offset, std::move(bytes));
+}
+
+result<chunk> read_file_chunk(
+    const std::filesystem::path& path, std::uint64_t offset, std::uint32_t bytes_max) {
+  const base::unique_fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  if (!fd) return base::errno_error("open " + path.string());
+  std::string bytes(bounded(bytes_max), '\0');
+  auto got = base::read_at(fd.get(), offset, std::as_writable_bytes(std::span{bytes}));
+  if (!got) return got.error();
+  if (*got == 0) return error{errc::invalid_argument, "a chunk past the artifact's end"};
+  bytes.resize(*got);
+  return finish_chunk(offset, std::move(bytes));
+}
+
+result<> verify_chunk(
+    const chunk& got, std::uint64_t offset, std::uint32_t bytes_max, std::uint64_t bytes_total) {
+  const bool placed = got.offset == offset && !got.bytes.empty() && got.bytes.size() <= bytes_max &&
+                      offset + got.bytes.size() <= bytes_total;
+  // A short chunk in the middle would leave a gap before the next one of the window.
+  const bool whole = got.bytes.size() == std::min<std::uint64_t>(bytes_max, bytes_total - offset);
+  if (!placed || !whole) return error{errc::corrupt, "a chunk that was not asked for"};
+  if (raw_sha256(got.bytes) != got.sha256)
+    return error{errc::corrupt, fmt::format("the chunk at {} fails its checksum", offset)};
+  return {};
+}
+
+namespace detail {
+
+result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state) {
+  const auto& what = state.what;
+  if (!ledger::is_sha256(what.sha256)) return error{errc::invalid_argument, "not a SHA-256"};
+  if (state.store->contains(what.sha256)) return std::optional<std::uint64_t>{};
+  auto writer = state.store->begin(ledger::expectation{what.bytes, what.sha256});
+  if (!writer) {
+    if (writer.error().code == errc::already_exists) return std::optional<std::uint64_t>{};
+    return writer.error();
+  }
+  state.writer.emplace(std::move(*writer));
+  return std::optional{state.writer->size()};
+}
+
+result<> write_chunks(transfer_state& state, const std::vector<chunk>& chunks) {
+  for (const auto& one : chunks) {
+    auto written = state.writer->write_at(one.offset, std::as_bytes(std::span{one.bytes}));
+    if (!written) return written;
+  }
+  return {};
+}
+
+result<> end_transfer(transfer_state& state) {
+  auto sealed = state.writer->seal();
+  state.writer.reset();
+  if (!sealed) return sealed.error();
+  return {};
+}
+
+}  // namespace detail
+}  // namespace dlls::actors

@@ -1,0 +1,58 @@
+// Moving one artifact over the link: a window of small asks, each chunk checked, the whole checked at the
+// end, resumable after any interruption. Both directions use it.
+#pragma once
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "actors/messages.hpp"
+#include "base/error.hpp"
+#include "ledger/artifact_store.hpp"
+#include "runtime/offload.hpp"
+#include "runtime/task.hpp"
+
+namespace dlls::actors {
+
+// Chunks in flight: 512 KiB cover a line of 20 Mbit/s at 200 ms.
+inline constexpr std::uint32_t transfer_credit = 8;
+
+// Asks the other side for up to `bytes_max` bytes at `offset`.
+using ask_chunk = std::function<runtime::task<base::result<chunk>>(
+    std::uint64_t offset, std::uint32_t bytes_max)>;
+
+// Fetches `what` into the store; success at once when it is there. The owner is the actor that awaits it.
+// corrupt: a chunk or the whole fails its checksum (the part is deleted); the asker's errors pass through
+// and leave the part for the next try.
+template <class Actor>
+runtime::task<base::result<>> fetch_artifact(
+    Actor* self, std::shared_ptr<ledger::artifact_store> store,
+    std::shared_ptr<runtime::worker_pool> disk, artifact_ref what, ask_chunk ask);
+
+// A chunk of an open blob, with its own checksum.
+base::result<chunk> read_chunk(
+    const ledger::artifact_reader& from, std::uint64_t offset, std::uint32_t bytes_max);
+// The same of any file.
+base::result<chunk> read_file_chunk(
+    const std::filesystem::path& path, std::uint64_t offset, std::uint32_t bytes_max);
+
+// corrupt unless the chunk is the one asked for and its checksum holds.
+base::result<> verify_chunk(
+    const chunk& got, std::uint64_t offset, std::uint32_t bytes_max, std::uint64_t bytes_total);
+
+namespace detail {
+
+// Where a transfer stands; shared with the disk thread.
+struct transfer_state {
+  artifact_ref what;
+  std::shared_ptr<ledger::artifact_store> store;
+  std::optional<ledger::artifact_writer> writer;
+};
+// The offset to go on at, or nothing to do (already there).
+base::result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state);
+base::result<> write_chunks(transfer_state& state, const std::vector<chunk>& chunks);
+base::result<> end_transfer(transfer_state& state);
+
+}  // namespace detail
+}  // namespace dlls::actors
+
+#include "actors/transfer_impl.hpp"

@@ -1,0 +1,224 @@
+#include "actors/wire_json.hpp"
+
+#include <fmt/core.h>
+
+#include <boost/json.hpp>
+#include <cmath>
+
+namespace dlls::actors {
+namespace json = boost::json;
+using base::errc;
+using base::error;
+using base::result;
+
+namespace {
+
+const json::value* member(const json::value& object, std::string_view name) {
+  const auto* members = object.if_object();
+  if (!members) return nullptr;
+  const auto* found = members->if_contains(name);
+  return found && !found->is_null() ? found : nullptr;
+}
+
+error wrong(std::string_view name, std::string_view wanted) {
+  return {errc::invalid_argument, fmt::format("member '{}' must be {}", name, wanted)};
+}
+
+error as_corrupt(error e) {
+  e.code = errc::corrupt;
+  return e;
+}
+
+}  // namespace
+
+result<json::value> parse_json(std::string_view text) {
+  json::parse_options options;
+  options.max_depth = 32;
+  boost::system::error_code failed;
+  auto value = json::parse({text.data(), text.size()}, failed, {}, options);
+  if (failed) return error{errc::corrupt, "not JSON: " + failed.message()};
+  return value;
+}
+
+result<std::string> text_member(const json::value& object, std::string_view name) {
+  const auto* found = member(object, name);
+  const auto* text = found ? found->if_string() : nullptr;
+  if (!text) return wrong(name, "a text");
+  return std::string{text->data(), text->size()};
+}
+
+result<std::string> text_member(
+    const json::value& object, std::string_view name, std::string otherwise) {
+  return member(object, name) ? text_member(object, name) : result<std::string>{otherwise};
+}
+
+result<double> number_member(const json::value& object, std::string_view name, double otherwise) {
+  const auto* found = member(object, name);
+  if (!found) return otherwise;
+  if (!found->is_number()) return wrong(name, "a number");
+  const double value = found->to_number<double>();
+  if (!std::isfinite(value)) return wrong(name, "a finite number");
+  return value;
+}
+
+result<std::uint64_t> whole_member(
+    const json::value& object, std::string_view name, std::uint64_t otherwise, std::uint64_t low,
+    std::uint64_t high) {
+  const auto* found = member(object, name);
+  if (!found) return otherwise;
+  boost::system::error_code failed;
+  const auto value = found->is_number() ? found->to_number<std::uint64_t>(failed) : 0;
+  if (!found->is_number() || failed || value < low || value > high)
+    return wrong(name, fmt::format("a whole number from {} to {}", low, high));
+  return value;
+}
+
+json::value to_json(const artifact_ref& artifact) {
+  return json::object{
+      {"name", artifact.name}, {"sha256", artifact.sha256}, {"bytes", artifact.bytes}};
+}
+
+json::value to_json(const std::vector<artifact_ref>& artifacts) {
+  json::array list;
+  for (const auto& artifact : artifacts) list.push_back(to_json(artifact));
+  return list;
+}
+
+json::value to_json(const manifest& result) {
+  return json::object{
+      {"artifacts", to_json(result.artifacts)},
+      {"model", result.model},
+      {"metrics", result.metrics_json}};
+}
+
+json::value to_json(const generation_spec& spec) {
+  json::array turns, stop, biases;
+  for (const auto& turn : spec.turns)
+    turns.push_back(json::object{{"role", turn.role}, {"content", turn.content}});
+  for (const auto& text : spec.stop) stop.emplace_back(text);
+  for (const auto& one : spec.logit_bias) biases.push_back(json::array{one.token, one.value});
+  return json::object{
+      {"model", spec.model},
+      {"messages", turns},
+      {"prompt", spec.prompt},
+      {"max_tokens", spec.tokens_max},
+      {"temperature", spec.temperature},
+      {"top_p", spec.top_p},
+      {"min_p", spec.min_p},
+      {"top_k", spec.top_k},
+      {"repetition_penalty", spec.repetition_penalty},
+      {"frequency_penalty", spec.frequency_penalty},
+      {"presence_penalty", spec.presence_penalty},
+      {"seed", spec.seed},
+      {"stop", stop},
+      {"logit_bias", biases},
+      {"logprobs", spec.logprobs}};
+}
+
+result<std::vector<artifact_ref>> artifacts_from(const json::value& value) {
+  const auto* list = value.if_array();
+  if (!list) return error{errc::corrupt, "artifacts must be a list"};
+  std::vector<artifact_ref> artifacts;
+  for (const auto& item : *list) {
+    auto name = text_member(item, "name");
+    auto sha256 = text_member(item, "sha256");
+    auto bytes = whole_member(item, "bytes", 0, 0, ~std::uint64_t{0});
+    if (!name) return as_corrupt(name.error());
+    if (!sha256) return as_corrupt(sha256.error());
+    if (!bytes) return as_corrupt(bytes.error());
+    artifacts.emplace_back(std::move(*name), std::move(*sha256), *bytes);
+  }
+  return artifacts;
+}
+
+result<manifest> manifest_from(const json::value& value) {
+  const auto* list = member(value, "artifacts");
+  auto artifacts = list ? artifacts_from(*list) : std::vector<artifact_ref>{};
+  auto model = text_member(value, "model", "");
+  auto metrics = text_member(value, "metrics", "");
+  if (!artifacts) return artifacts.error();
+  if (!model) return as_corrupt(model.error());
+  if (!metrics) return as_corrupt(metrics.error());
+  return manifest{std::move(*artifacts), std::move(*model), std::move(*metrics)};
+}
+
+namespace {
+
+result<std::vector<chat_turn>> turns_from(const json::value& object) {
+  std::vector<chat_turn> turns;
+  const auto* list = member(object, "messages");
+  if (!list) return turns;
+  if (!list->is_array()) return wrong("messages", "a list");
+  for (const auto& item : list->get_array()) {
+    auto role = text_member(item, "role");
+    auto content = text_member(item, "content");
+    if (!role) return role.error();
+    if (!content) return content.error();
+    turns.emplace_back(std::move(*role), std::move(*content));
+  }
+  return turns;
+}
+
+result<std::vector<std::string>> stop_from(const json::value& object) {
+  std::vector<std::string> stop;
+  const auto* value = member(object, "stop");
+  if (!value) return stop;
+  if (const auto* text = value->if_string()) stop.emplace_back(text->data(), text->size());
+  else if (const auto* list = value->if_array()) {
+    for (const auto& item : *list) {
+      if (!item.is_string()) return wrong("stop", "a text or a list of texts");
+      stop.emplace_back(item.get_string().c_str());
+    }
+  } else {
+    return wrong("stop", "a text or a list of texts");
+  }
+  return stop;
+}
+
+result<> floats_from(const json::value& object, generation_spec& spec) {
+  const std::pair<std::string_view, float*> members[] = {
+      {"temperature", &spec.temperature},
+      {"top_p", &spec.top_p},
+      {"min_p", &spec.min_p},
+      {"repetition_penalty", &spec.repetition_penalty},
+      {"frequency_penalty", &spec.frequency_penalty},
+      {"presence_penalty", &spec.presence_penalty}};
+  for (const auto& [name, target] : members) {
+    auto value = number_member(object, name, *target);
+    if (!value) return value.error();
+    *target = static_cast<float>(*value);
+  }
+  return {};
+}
+
+}  // namespace
+
+result<generation_spec> generation_from(const json::value& value) {
+  generation_spec spec;
+  auto model = text_member(value, "model");
+  auto prompt = text_member(value, "prompt", "");
+  auto turns = turns_from(value);
+  auto stop = stop_from(value);
+  auto tokens_max = whole_member(value, "max_tokens", 0, 0, 1u << 24);
+  auto top_k = whole_member(value, "top_k", 0, 0, 1u << 20);
+  auto seed = whole_member(value, "seed", 0, 0, ~std::uint64_t{0});
+  if (!model) return model.error();
+  if (!prompt) return prompt.error();
+  if (!turns) return turns.error();
+  if (!stop) return stop.error();
+  if (!tokens_max) return tokens_max.error();
+  if (!top_k) return top_k.error();
+  if (!seed) return seed.error();
+  if (auto done = floats_from(value, spec); !done) return done.error();
+  if (turns->empty() && prompt->empty()) return wrong("messages", "given, or 'prompt'");
+  spec.model = std::move(*model);
+  spec.prompt = std::move(*prompt);
+  spec.turns = std::move(*turns);
+  spec.stop = std::move(*stop);
+  spec.tokens_max = static_cast<std::uint32_t>(*tokens_max);
+  spec.top_k = static_cast<std::uint32_t>(*top_k);
+  spec.seed = *seed;
+  return spec;
+}
+
+}  // namespace dlls::actors
