@@ -101,7 +101,7 @@ class endpoint {
 
  private:
   struct impl;
-  std::shared_ptr<impl> impl_;
+  std::unique_ptr<impl> impl_;
 };
 
 }  // namespace dlls::runtime::link

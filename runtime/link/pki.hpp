@@ -60,6 +60,12 @@ struct certificate_request {
 };
 certificate_request make_certificate_request();
 
+// That `pem` is a certificate for the key of `request`, for `name`, signed by the authority of
+// `ca_pem`; corrupt when not.
+base::result<> check_issued(
+    std::string_view pem, const certificate_request& request, std::string_view ca_pem,
+    const std::string& name);
+
 // SHA-256 of a certificate's DER, 64 hexadecimal digits. invalid_argument when `pem` is not one.
 base::result<std::string> fingerprint_of(std::string_view pem);
 

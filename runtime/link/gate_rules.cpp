@@ -1,0 +1,29 @@
+#include "runtime/link/gate_rules.hpp"
+
+#include <fmt/core.h>
+
+#include <caf/actor_system.hpp>
+#include <caf/uniform_type_info_map.hpp>
+
+#include "base/check.hpp"
+
+namespace dlls::runtime::link {
+
+std::set<std::string> gate_rules::resolve(const caf::actor_system& system) const {
+  std::set<std::string> texts;
+  for (const auto& elements : signatures_) {
+    std::string text = "@<>";
+    for (const auto& e : elements) {
+      const auto& name = system.types().portable_name(e.number, e.type);
+      const auto why = fmt::format(
+          "the message type {} is announced (add_message_type) to the system of its link",
+          e.type->name());
+      base::check(!name.empty(), why.c_str());
+      text += '+' + name;
+    }
+    texts.insert(std::move(text));
+  }
+  return texts;
+}
+
+}  // namespace dlls::runtime::link
