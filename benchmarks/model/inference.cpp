@@ -1,0 +1,91 @@
+// How many tokens a second: prefill of a long prompt, and decoding after it.
+//
+//     bench_inference MODEL [threads=2] [prefill=512] [decode=64] [rounds=3] [seed=1] [exact=0]
+//
+// One line a round, `key=value` pairs; benchmarks/model/inference.py runs it in turn with
+// llama.cpp.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/random.hpp"
+#include "kernels/dispatch.hpp"
+#include "kernels/parallel.hpp"
+#include "model/gguf.hpp"
+#include "model/llama.hpp"
+
+namespace dlls {
+namespace {
+
+struct settings {
+  std::size_t threads = 2, prefill = 512, decode = 64, rounds = 3, seed = 1, exact = 0;
+
+  bool set(std::string_view argument) {
+    const auto equals = argument.find('=');
+    if (equals == std::string_view::npos) return false;
+    const auto key = argument.substr(0, equals);
+    const auto value = std::strtoull(argument.data() + equals + 1, nullptr, 10);
+    for (auto [name, into] :
+         {std::pair<std::string_view, std::size_t*>{"threads", &threads},
+          {"prefill", &prefill},
+          {"decode", &decode},
+          {"rounds", &rounds},
+          {"seed", &seed},
+          {"exact", &exact}})
+      if (key == name) return *into = value, true;
+    return false;
+  }
+};
+
+double seconds_of(auto&& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+void round(const model::llama& llama, kernels::thread_pool& pool, const settings& s) {
+  const auto& c = llama.config();
+  base::random_source random(s.seed);
+  std::vector<model::token_id> prompt(s.prefill);
+  for (auto& id : prompt) id = static_cast<model::token_id>(random.below(c.vocab));
+  model::kv_cache cache(c, static_cast<std::uint32_t>(s.prefill + s.decode), llama.kv_type());
+  std::vector<float> logits(c.vocab);
+  const double prefill = seconds_of([&] { model::forward(llama, cache, prompt, logits, pool); });
+  const double decode = seconds_of([&] {
+    for (std::size_t i = 0; i < s.decode; ++i) {
+      const auto best = std::max_element(logits.begin(), logits.end()) - logits.begin();
+      const auto id = static_cast<model::token_id>(best);
+      model::forward(llama, cache, std::span(&id, 1), logits, pool);
+    }
+  });
+  fmt::print(
+      "kernels={} threads={} prefill={} prefill_per_s={:.1f} decode={} decode_per_s={:.1f}\n",
+      kernels::name(kernels::active()), pool.threads(), s.prefill,
+      static_cast<double>(s.prefill) / prefill, s.decode, static_cast<double>(s.decode) / decode);
+  std::fflush(stdout);
+}
+
+int run(int count, char** arguments) {
+  settings s;
+  for (int i = 2; i < count; ++i)
+    if (!s.set(arguments[i])) return fmt::print(stderr, "what is '{}'?\n", arguments[i]), 2;
+  if (count < 2) return fmt::print(stderr, "usage: bench_inference MODEL [threads=2] ...\n"), 2;
+  const auto file = model::gguf_file::open(arguments[1]);
+  if (!file) return fmt::print(stderr, "{}\n", file.error().text()), 1;
+  const auto how = s.exact != 0 ? model::activations::f32 : model::activations::q8;
+  const auto llama = model::llama::load(*file, how);
+  if (!llama) return fmt::print(stderr, "{}\n", llama.error().text()), 1;
+  kernels::thread_pool pool(s.threads);
+  for (std::size_t i = 0; i < s.rounds; ++i) round(**llama, pool, s);
+  return 0;
+}
+
+}  // namespace
+}  // namespace dlls
+
+int main(int count, char** arguments) { return dlls::run(count, arguments); }
