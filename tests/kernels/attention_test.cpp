@@ -1,0 +1,123 @@
+// Attention against a plain softmax in double precision.
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "kernels/memory.hpp"
+#include "kernels/ops.hpp"
+#include "tests/kernels/kernel_cases.hpp"
+
+namespace dlls::kernels {
+namespace {
+
+struct shape {
+  std::size_t heads, kv_heads, head_dim, first, rows;
+};
+
+class attention_case {
+ public:
+  attention_case(const shape& s, element type, std::uint64_t seed) : s_(s) {
+    base::random_source random(seed);
+    const auto length = s.first + s.rows;
+    cache_ = {type, s.kv_heads, s.head_dim, (length + 20) / 16 * 16, nullptr, nullptr};
+    memory_ = huge_buffer(cache_.key_bytes() + cache_.value_bytes(), false);
+    cache_.keys = memory_.data();
+    cache_.values = memory_.data() + cache_.key_bytes();
+    // What nobody has stored must not be looked at.
+    std::fill_n(memory_.data(), cache_.key_bytes(), std::byte{0x7F});
+    k_ = test::random_floats(random, length * s.kv_heads * s.head_dim, -2, 2);
+    v_ = test::random_floats(random, k_.size());
+    for (auto* numbers : {&k_, &v_})
+      for (auto& x : *numbers) x = type == element::f16 ? from_half(to_half(x)) : x;
+    for (std::size_t p = 0; p < length; ++p)
+      kv_store(cache_, p, &k_[p * s.kv_heads * s.head_dim], &v_[p * s.kv_heads * s.head_dim]);
+    q_ = test::random_floats(random, s.rows * s.heads * s.head_dim, -2, 2);
+  }
+
+  std::vector<float> run(std::size_t threads) {
+    thread_pool pool(threads);
+    const auto width = s_.heads * s_.head_dim;
+    test::guarded<float> out(s_.rows * width);
+    const attention_rows a{out.data(), q_.data(), width, width, s_.rows, s_.heads, s_.first};
+    test::guarded<float> scratch(attention_scratch(a, cache_));
+    attention(pool, a, cache_, scratch.data());
+    CHECK(out.intact());
+    CHECK(scratch.intact());
+    return {out.values().begin(), out.values().end()};
+  }
+
+  std::vector<double> expected() const {
+    const auto dim = s_.head_dim, group = s_.heads / s_.kv_heads;
+    std::vector<double> out(q_.size());
+    for (std::size_t row = 0; row < s_.rows; ++row)
+      for (std::size_t h = 0; h < s_.heads; ++h) {
+        const auto at = (row * s_.heads + h) * dim;
+        std::vector<double> weight(s_.first + row + 1);
+        double total = 0;
+        for (std::size_t p = 0; p < weight.size(); ++p) {
+          double dot = 0;
+          for (std::size_t i = 0; i < dim; ++i)
+            dot += double{q_[at + i]} * k_[(p * s_.kv_heads + h / group) * dim + i];
+          total += weight[p] = std::exp(dot / std::sqrt(static_cast<double>(dim)));
+        }
+        for (std::size_t p = 0; p < weight.size(); ++p)
+          for (std::size_t i = 0; i < dim; ++i)
+            out[at + i] += weight[p] / total * v_[(p * s_.kv_heads + h / group) * dim + i];
+      }
+    return out;
+  }
+
+ private:
+  shape s_;
+  kv_view cache_;
+  huge_buffer memory_;
+  std::vector<float> k_, v_, q_;
+};
+
+// One query and many, alone and in groups, before and behind block and chunk borders.
+constexpr shape shapes[] = {{1, 1, 16, 0, 1},    {9, 3, 64, 0, 1},    {9, 3, 64, 5, 1},
+                            {9, 3, 64, 255, 1},  {9, 3, 64, 256, 1},  {9, 3, 64, 700, 1},
+                            {4, 4, 64, 40, 1},   {8, 1, 32, 1000, 1}, {9, 3, 64, 0, 64},
+                            {9, 3, 64, 0, 65},   {9, 3, 64, 61, 40},  {2, 1, 8, 3, 17},
+                            {2, 2, 128, 10, 70}, {64, 1, 16, 30, 2},  {6, 2, 24, 0, 33},
+                            {4, 2, 256, 3, 9},   {9, 3, 64, 300, 16}, {12, 2, 80, 129, 50}};
+
+TEST_CASE("attention agrees with a plain softmax in double precision") {
+  const auto seed = test::fresh_seed();
+  INFO("seed " << seed);
+  test::with_each_isa([&](const inference_ops&) {
+    for (const auto& s : shapes)
+      for (const auto type : {element::f16, element::f32}) {
+        INFO(
+            "heads " << s.heads << "/" << s.kv_heads << " of " << s.head_dim << ", first "
+                     << s.first << ", rows " << s.rows << ", type " << static_cast<int>(type));
+        attention_case c(s, type, seed);
+        const auto once = c.run(1);
+        CHECK(test::worst_error(once, c.expected()) < 3e-6);
+        CHECK(c.run(3) == once);  // whatever the number of threads
+      }
+  });
+}
+
+TEST_CASE("a very large score does not overflow the weights") {
+  test::with_each_isa([](const inference_ops&) {
+    kv_view cache{element::f32, 1, 16, 16, nullptr, nullptr};
+    huge_buffer memory(cache.key_bytes() + cache.value_bytes(), false);
+    cache.keys = memory.data();
+    cache.values = memory.data() + cache.key_bytes();
+    std::vector<float> key(16), value(16);
+    for (std::size_t p = 0; p < 3; ++p) {
+      std::fill(key.begin(), key.end(), p == 1 ? 1000.0f : -1000.0f);
+      std::fill(value.begin(), value.end(), static_cast<float>(p));
+      kv_store(cache, p, key.data(), value.data());
+    }
+    std::vector<float> q(16, 1000.0f), out(16);
+    const attention_rows a{out.data(), q.data(), 16, 16, 1, 1, 2};
+    std::vector<float> scratch(attention_scratch(a, cache));
+    thread_pool pool(1);
+    attention(pool, a, cache, scratch.data());
+    CHECK(test::worst_error(out, std::vector<float>(16, 1.0f)) < 1e-6);
+  });
+}
+
+}  // namespace
+}  // namespace dlls::kernels
