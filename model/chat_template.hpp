@@ -43,10 +43,11 @@ class chat_template {
   chat_family family() const noexcept { return family_; }
   const std::string& default_system() const noexcept { return default_system_; }
 
-  // The parts of the prompt: markers parse special tokens, what people wrote does not (text_part).
-  // `add_generation_prompt`: end with the opening of the assistant's turn. invalid_argument for an
-  // empty conversation, an unknown role, a system message that is not first, or, in the [INST]
-  // families, turns that do not alternate.
+  // The parts of the prompt: markers parse special tokens, what people wrote does not (text_part),
+  // so nobody can end his turn and speak as the system. (The [INST] markers are no special tokens:
+  // there it is the model's training that tells them apart.) `add_generation_prompt`: end with the
+  // opening of the assistant's turn. invalid_argument for an empty conversation, an unknown role,
+  // or, in the [INST] families, turns that do not alternate after at most one system message.
   base::result<std::vector<text_part>> parts(
       std::span<const chat_message> messages, bool add_generation_prompt) const;
   // The same as one string. To encode, prefer parts(): here a message may contain markers.

@@ -42,7 +42,8 @@ class sampler {
   explicit sampler(sampling how);
 
   // `logits` (vocab) is scratch afterwards. `history`: the tokens that penalties look at, prompt
-  // included or not as the caller likes. Logits that are NaN are never chosen.
+  // included or not as the caller likes. Logits that are NaN are never chosen; where nothing else
+  // is there (a broken model), the answer is token 0.
   token_id pick(std::span<float> logits, std::span<const token_id> history);
 
   const sampling& settings() const noexcept { return how_; }

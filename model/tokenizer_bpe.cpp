@@ -1,0 +1,158 @@
+// Byte-level BPE, as GPT-2 introduced it: text is bytes, each byte a printable symbol, and pairs of
+// symbols are merged in the order in which training found them.
+#include <fmt/core.h>
+
+#include <array>
+#include <unordered_map>
+#include <utility>
+
+#include "model/gguf.hpp"
+#include "model/tokenizer_merge.hpp"
+#include "model/tokenizer_parts.hpp"
+#include "model/tokenizer_unicode.hpp"
+#include "model/tokenizer_words.hpp"
+
+namespace dlls::model {
+namespace {
+using base::errc;
+using base::error;
+
+// Printable bytes stand for themselves, the others for U+0100 and up, in order.
+constexpr std::array<std::uint16_t, 256> byte_symbols = [] {
+  std::array<std::uint16_t, 256> made{};
+  std::uint16_t next = 256;
+  for (unsigned b = 0; b < 256; ++b) {
+    const bool printable = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
+    made[b] = printable ? static_cast<std::uint16_t>(b) : next++;
+  }
+  return made;
+}();
+constexpr std::size_t symbols_end = 256 + 68;  // 68 bytes are not printable
+
+std::string symbol_text(unsigned byte) {  // at most U+0143: one or two bytes of UTF-8
+  const unsigned code = byte_symbols[byte];
+  if (code < 0x80) return std::string(1, static_cast<char>(code));
+  return {static_cast<char>(0xC0 | code >> 6), static_cast<char>(0x80 | (code & 0x3F))};
+}
+
+class bpe_encoder final : public text_encoder {
+ public:
+  bpe_encoder(const vocabulary& tokens, word_pattern pattern) : tokens_(tokens), pattern_(pattern) {
+    for (unsigned b = 0; b < 256; ++b) byte_ids_[b] = tokens.find(symbol_text(b));
+  }
+
+  base::result<> learn(std::string_view merge, std::uint32_t rank) {
+    const auto space = merge.find(' ', 1);
+    if (space == merge.npos) return error{errc::corrupt, fmt::format("merge {} is no pair", rank)};
+    const auto left = merge.substr(0, space), right = merge.substr(space + 1);
+    const auto a = tokens_.find(left), b = tokens_.find(right);
+    const auto both = tokens_.find(std::string{left} + std::string{right});
+    if (a == no_token || b == no_token || both == no_token)
+      return error{errc::corrupt, fmt::format("merge {} is of unknown tokens", rank)};
+    merges_.try_emplace(pair_key(a, b), rank, both);
+    return {};
+  }
+
+  void encode(std::string_view text, bool, std::vector<token_id>& ids) const override {
+    std::vector<merge_symbol> symbols;
+    word_cutter words{pattern_, text};
+    for (auto word = words.next(); !word.empty(); word = words.next())
+      encode_word(word, symbols, ids);
+  }
+
+  std::string piece(std::string_view name, token_kind) const override {
+    static const auto bytes_of = [] {
+      std::array<int, symbols_end> made{};
+      made.fill(-1);
+      for (unsigned b = 0; b < 256; ++b) made[byte_symbols[b]] = static_cast<int>(b);
+      return made;
+    }();
+    std::string bytes;
+    for (std::size_t at = 0; at < name.size();) {
+      const auto c = unicode::at(name, at);
+      if (c.code < symbols_end && bytes_of[c.code] >= 0)
+        bytes += static_cast<char>(bytes_of[c.code]);
+      else  // not in the alphabet: the token means its own text
+        bytes += name.substr(at, c.bytes);
+      at += c.bytes;
+    }
+    return bytes;
+  }
+
+ private:
+  struct merge {
+    std::uint32_t rank;
+    token_id id;
+    merge(std::uint32_t r, token_id i) : rank(r), id(i) {}
+  };
+  struct mix {  // ids are small and dense: spread them
+    std::size_t operator()(std::uint64_t key) const noexcept {
+      key *= 0x9E3779B97F4A7C15u;
+      return key ^ key >> 32;
+    }
+  };
+  static std::uint64_t pair_key(token_id a, token_id b) noexcept {
+    return static_cast<std::uint64_t>(static_cast<std::uint32_t>(a)) << 32 |
+           static_cast<std::uint32_t>(b);
+  }
+
+  void encode_word(
+      std::string_view word, std::vector<merge_symbol>& symbols, std::vector<token_id>& ids) const {
+    if (pattern_ == word_pattern::llama3) {  // its tokenizer.json says ignore_merges
+      if (const auto whole = find_whole(word); whole != no_token) return ids.push_back(whole);
+    }
+    symbols.clear();
+    for (std::size_t i = 0; i < word.size(); ++i) {
+      merge_symbol s;
+      s.previous = static_cast<std::int32_t>(symbols.size()) - 1;
+      s.next = s.previous + 2;
+      s.bytes = 1;
+      s.id = byte_ids_[static_cast<unsigned char>(word[i])];
+      symbols.push_back(s);
+    }
+    symbols.back().next = -1;
+    merge_all(
+        symbols,
+        [this](const merge_symbol& a, const merge_symbol& b)
+            -> std::optional<std::pair<double, token_id>> {
+          const auto found = merges_.find(pair_key(a.id, b.id));
+          if (found == merges_.end()) return std::nullopt;
+          return std::pair{static_cast<double>(found->second.rank), found->second.id};
+        });
+    for (const auto& s : symbols)
+      if (s.bytes != 0 && s.id != no_token) ids.push_back(s.id);
+  }
+
+  token_id find_whole(std::string_view word) const {
+    if (word.size() > whole_bytes_max) return no_token;
+    std::string name;
+    for (const char c : word) name += symbol_text(static_cast<unsigned char>(c));
+    return tokens_.find(name);
+  }
+
+  static constexpr std::size_t whole_bytes_max = 512;  // no token is longer
+  const vocabulary& tokens_;
+  word_pattern pattern_;
+  std::array<token_id, 256> byte_ids_{};
+  std::unordered_map<std::uint64_t, merge, mix> merges_;
+};
+}  // namespace
+
+base::result<std::unique_ptr<const text_encoder>> make_bpe_encoder(
+    const gguf_file& file, const vocabulary& tokens) {
+  const auto name = file.get_string("tokenizer.ggml.pre", "");
+  if (!name) return name.error();
+  const auto pattern = word_pattern_of(*name);
+  if (!pattern)
+    return error{
+        errc::unsupported, fmt::format("pre-tokenizer '{}' is not built in", *name),
+        "smollm, gpt-2, llama-bpe and qwen2 are"};
+  const auto merges = file.get_strings("tokenizer.ggml.merges");
+  if (!merges) return merges.error();
+  auto made = std::make_unique<bpe_encoder>(tokens, *pattern);
+  for (std::uint32_t rank = 0; rank < merges->size(); ++rank)
+    if (auto learned = made->learn((*merges)[rank], rank); !learned) return learned.error();
+  return std::unique_ptr<const text_encoder>{std::move(made)};
+}
+
+}  // namespace dlls::model
