@@ -1,0 +1,356 @@
+#include "model/llama.hpp"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
+#include <map>
+#include <vector>
+
+#include "kernels/cpu/scalar/rows.hpp"
+#include "kernels/parallel.hpp"
+#include "model/gguf.hpp"
+#include "model/gguf_writer.hpp"
+#include "tests/support/temp_folder.hpp"
+#include "tests/support/tiny_model.hpp"
+
+namespace dlls::model {
+namespace {
+
+std::shared_ptr<const gguf_file> tiny_file(const test::tiny_model_options& options) {
+  const test::temp_folder folder;
+  const auto path = folder.path() / "tiny.gguf";
+  REQUIRE(test::write_tiny_model(path, options));
+  const auto file = gguf_file::open(path);
+  REQUIRE(file);
+  return *file;
+}
+
+std::shared_ptr<const llama> tiny_llama(
+    const test::tiny_model_options& options, activations how = activations::f32) {
+  const auto made = llama::load(tiny_file(options), how);
+  REQUIRE(made);
+  return *made;
+}
+
+std::vector<token_id> some_tokens(std::size_t n, std::uint64_t seed = 3) {
+  base::random_source random(seed);
+  std::vector<token_id> made(n);
+  for (auto& id : made) id = static_cast<token_id>(random.below(280));
+  return made;
+}
+
+std::vector<float> logits_of(
+    const llama& model, std::span<const token_id> tokens, kernels::thread_pool& pool) {
+  kv_cache cache(model.config(), 128, model.kv_type());
+  std::vector<float> logits(model.config().vocab);
+  forward(model, cache, tokens, logits, pool);
+  return logits;
+}
+
+double worst_difference(const std::vector<float>& a, const std::vector<double>& b) {
+  double worst = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    const double off = std::fabs(a[i] - b[i]);
+    if (!(off <= worst)) worst = std::isnan(off) ? INFINITY : off;
+  }
+  return worst;
+}
+
+// The architecture written down plainly, in double, straight from the file's tensors.
+class plain_llama {
+ public:
+  explicit plain_llama(const gguf_file& file) : file_(file), c_(*read_llama_config(file)) {}
+
+  std::vector<double> logits(std::span<const token_id> tokens) {
+    std::vector<std::vector<double>> xs;
+    for (const auto id : tokens) xs.push_back(row_of("token_embd.weight", id));
+    for (std::uint32_t l = 0; l < c_.layers; ++l) {
+      const auto name = "blk." + std::to_string(l) + ".";
+      attend(name, xs);
+      for (auto& x : xs) {
+        const auto n = normed(x, name + "ffn_norm.weight");
+        const auto gate = times(name + "ffn_gate.weight", n), up = times(name + "ffn_up.weight", n);
+        std::vector<double> act(gate.size());
+        kernels::scalar::swiglu(act.data(), gate.data(), up.data(), act.size());
+        add(x, times(name + "ffn_down.weight", act));
+      }
+    }
+    return times(
+        c_.tied ? "token_embd.weight" : "output.weight", normed(xs.back(), "output_norm.weight"));
+  }
+
+ private:
+  const std::vector<float>& floats(const std::string& name) {
+    auto& entry = values_[name];
+    if (entry.empty()) {
+      const auto* t = file_.find(name);
+      entry.resize(t->elements());
+      const std::map<tensor_type, kernels::element> types = {
+          {tensor_type::f32, kernels::element::f32},   {tensor_type::f16, kernels::element::f16},
+          {tensor_type::bf16, kernels::element::bf16}, {tensor_type::q8_0, kernels::element::q8_0},
+          {tensor_type::q4_0, kernels::element::q4_0}, {tensor_type::q4_1, kernels::element::q4_1}};
+      kernels::dequantise(entry.data(), types.at(t->type), t->data.data(), entry.size());
+    }
+    return entry;
+  }
+  std::vector<double> row_of(const std::string& name, std::size_t row) {
+    const auto& all = floats(name);
+    return {all.begin() + row * c_.dim, all.begin() + (row + 1) * c_.dim};
+  }
+  std::vector<double> times(const std::string& name, const std::vector<double>& x) {
+    const auto& w = floats(name);
+    std::vector<double> y(w.size() / x.size());
+    for (std::size_t r = 0; r < y.size(); ++r)
+      for (std::size_t i = 0; i < x.size(); ++i) y[r] += w[r * x.size() + i] * x[i];
+    return y;
+  }
+  std::vector<double> normed(const std::vector<double>& x, const std::string& name) {
+    const auto& w = floats(name);
+    const std::vector<double> wide(w.begin(), w.end());
+    std::vector<double> out(x.size());
+    kernels::scalar::rms_norm<double>(out.data(), x.data(), wide.data(), x.size(), c_.rms_eps);
+    return out;
+  }
+  static void add(std::vector<double>& x, const std::vector<double>& y) {
+    for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
+  }
+  void turn(std::vector<double>& x, std::size_t position) const {
+    for (std::size_t i = 0; i < x.size(); i += 2) {
+      const double angle =
+          static_cast<double>(position) *
+          std::pow(c_.rope_base, -static_cast<double>(i % c_.head_dim) / c_.head_dim);
+      const double a = x[i], b = x[i + 1];
+      x[i] = a * std::cos(angle) - b * std::sin(angle);
+      x[i + 1] = a * std::sin(angle) + b * std::cos(angle);
+    }
+  }
+  void attend(const std::string& name, std::vector<std::vector<double>>& xs) {
+    std::vector<std::vector<double>> q, k, v;
+    for (std::size_t p = 0; p < xs.size(); ++p) {
+      const auto n = normed(xs[p], name + "attn_norm.weight");
+      q.push_back(times(name + "attn_q.weight", n)), turn(q.back(), p);
+      k.push_back(times(name + "attn_k.weight", n)), turn(k.back(), p);
+      v.push_back(times(name + "attn_v.weight", n));
+    }
+    for (std::size_t p = 0; p < xs.size(); ++p) {
+      std::vector<double> out(q[p].size());
+      for (std::uint32_t h = 0; h < c_.heads; ++h) {
+        const auto from = h * c_.head_dim, kv = h / (c_.heads / c_.kv_heads) * c_.head_dim;
+        std::vector<double> weight(p + 1);
+        for (std::size_t t = 0; t <= p; ++t) {
+          for (std::uint32_t i = 0; i < c_.head_dim; ++i)
+            weight[t] += q[p][from + i] * k[t][kv + i];
+          weight[t] /= std::sqrt(static_cast<double>(c_.head_dim));
+        }
+        kernels::scalar::softmax(weight.data(), weight.size());
+        for (std::size_t t = 0; t <= p; ++t)
+          for (std::uint32_t i = 0; i < c_.head_dim; ++i) out[from + i] += weight[t] * v[t][kv + i];
+      }
+      add(xs[p], times(name + "attn_output.weight", out));
+    }
+  }
+
+  const gguf_file& file_;
+  llama_config c_;
+  std::map<std::string, std::vector<float>> values_;
+};
+
+TEST_CASE("the forward pass is the architecture written down plainly in double") {
+  const auto tokens = some_tokens(37);
+  kernels::thread_pool pool(2);
+  for (const auto type :
+       {tensor_type::f32, tensor_type::f16, tensor_type::bf16, tensor_type::q8_0, tensor_type::q4_0,
+        tensor_type::q4_1})
+    for (const bool tied : {true, false}) {
+      INFO("weights " << name(type) << ", tied " << tied);
+      const test::tiny_model_options options{
+          .seed = 5,
+          .type = type,
+          .dim = 64,
+          .layers = 3,
+          .heads = 4,
+          .kv_heads = 2,
+          .ff = 96,
+          .tied = tied};
+      const auto file = tiny_file(options);
+      const auto model = llama::load(file, activations::f32);
+      REQUIRE(model);
+      CHECK((*model)->config().tied == tied);
+      const auto expected = plain_llama(*file).logits(tokens);
+      CHECK(worst_difference(logits_of(**model, tokens, pool), expected) < 2e-4);
+    }
+}
+
+TEST_CASE("quantised activations change the logits little") {
+  const auto tokens = some_tokens(20);
+  kernels::thread_pool pool(1);
+  for (const auto type : {tensor_type::q8_0, tensor_type::q4_0, tensor_type::q4_1}) {
+    const test::tiny_model_options options{.type = type, .dim = 64, .heads = 4};
+    const auto exact = logits_of(*tiny_llama(options), tokens, pool);
+    const auto fast = logits_of(*tiny_llama(options, activations::q8), tokens, pool);
+    double size = 0, off = 0;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      size += double{exact[i]} * exact[i];
+      off += (double{fast[i]} - exact[i]) * (double{fast[i]} - exact[i]);
+    }
+    INFO(name(type));
+    CHECK(std::sqrt(off / size) < 0.03);
+    CHECK(fast != exact);  // it really was the other way
+  }
+}
+
+TEST_CASE("tokens one by one, in pieces and all at once give the same logits") {
+  const auto model = tiny_llama({.dim = 64, .heads = 4, .kv_heads = 2, .context = 512});
+  const auto tokens = some_tokens(300);
+  kernels::thread_pool pool(2);
+  std::vector<std::vector<float>> all;
+  for (const std::size_t piece : {300, 1, 7, 129}) {
+    kv_cache cache(model->config(), 300, kernels::element::f32);
+    std::vector<float> logits(model->config().vocab);
+    for (std::size_t at = 0; at < tokens.size(); at += piece) {
+      const auto part = std::span(tokens).subspan(at, std::min(piece, tokens.size() - at));
+      forward(
+          *model, cache, part, at + piece >= tokens.size() ? std::span(logits) : std::span<float>{},
+          pool);
+    }
+    CHECK(cache.size() == 300);
+    all.push_back(logits);
+  }
+  for (std::size_t i = 1; i < all.size(); ++i)
+    CHECK(worst_difference(all[i], {all[0].begin(), all[0].end()}) < 1e-4);
+}
+
+TEST_CASE("a truncated cache continues as if the rest had never been") {
+  const auto model = tiny_llama({});
+  kernels::thread_pool pool(1);
+  const auto tokens = some_tokens(24), other = some_tokens(9, 77);
+  kv_cache cache(model->config(), 64, kernels::element::f32);
+  std::vector<float> logits(model->config().vocab), fresh(logits.size());
+  forward(*model, cache, tokens, {}, pool);
+  cache.truncate(5);
+  CHECK(cache.size() == 5);
+  forward(*model, cache, other, logits, pool);
+  kv_cache clean(model->config(), 64, kernels::element::f32);
+  forward(*model, clean, std::span(tokens).first(5), {}, pool);
+  forward(*model, clean, other, fresh, pool);
+  CHECK(worst_difference(logits, {fresh.begin(), fresh.end()}) < 1e-5);
+}
+
+TEST_CASE("every token's logits are handed out in order, and equal the last one's") {
+  const auto model = tiny_llama({.context = 512});
+  kernels::thread_pool pool(2);
+  const auto tokens = some_tokens(150);
+  kv_cache cache(model->config(), 150, kernels::element::f32);
+  std::uint32_t next = 0;
+  std::vector<float> at_40, last;
+  forward_each(
+      *model, cache, tokens,
+      [&](std::uint32_t position, std::span<const float> logits) {
+        CHECK(position == next++);
+        if (position == 40) at_40.assign(logits.begin(), logits.end());
+        last.assign(logits.begin(), logits.end());
+      },
+      pool);
+  CHECK(next == 150);
+  const auto until_40 = logits_of(*model, std::span(tokens).first(41), pool);
+  CHECK(worst_difference(until_40, {at_40.begin(), at_40.end()}) < 1e-5);
+  kv_cache again(model->config(), 150, kernels::element::f32);
+  std::vector<float> whole(model->config().vocab);
+  forward(*model, again, tokens, whole, pool);
+  CHECK(worst_difference(whole, {last.begin(), last.end()}) < 1e-5);
+}
+
+TEST_CASE("logits do not depend on the number of threads") {
+  const auto model =
+      tiny_llama({.type = tensor_type::q4_1, .dim = 64, .heads = 4}, activations::q8);
+  const auto tokens = some_tokens(60);
+  kernels::thread_pool one(1), three(3);
+  CHECK(logits_of(*model, tokens, one) == logits_of(*model, tokens, three));
+}
+
+TEST_CASE("a cache in half precision is half the size and nearly as exact") {
+  const auto model = tiny_llama({});
+  kernels::thread_pool pool(1);
+  const auto tokens = some_tokens(50);
+  kv_cache half(model->config(), 64), whole(model->config(), 64, kernels::element::f32);
+  CHECK(2 * half.bytes_per_token() == whole.bytes_per_token());
+  std::vector<float> a(model->config().vocab), b(a.size());
+  forward(*model, half, tokens, a, pool);
+  forward(*model, whole, tokens, b, pool);
+  CHECK(worst_difference(a, {b.begin(), b.end()}) < 0.02);
+  CHECK(a != b);
+}
+
+// --- files that lie -------------------------------------------------------------------------
+
+// A tiny model's metadata with changes, and tensors of which one may be left out or reshaped.
+struct lie {
+  std::string leave_out;
+  std::string reshape;  // this tensor gets one row more
+  std::string key;      // this number...
+  std::uint32_t value = 0;
+  std::string architecture = "llama";
+};
+
+base::result<std::shared_ptr<const llama>> load_with(const lie& l) {
+  const test::temp_folder folder;
+  test::tiny_model_options options;
+  gguf_writer out;
+  test::set_tiny_metadata(out, options);
+  out.set_string("general.architecture", l.architecture);
+  if (!l.key.empty()) out.set_u32(l.key, l.value);
+  const auto honest = tiny_file(options);
+  for (const auto& t : honest->tensors()) {
+    if (t.name == l.leave_out) continue;
+    auto shape = t.shape;
+    if (t.name == l.reshape) ++shape.back();
+    std::vector<std::byte> data(t.data.begin(), t.data.end());
+    std::size_t elements = 1;
+    for (const auto n : shape) elements *= n;
+    data.resize(elements * 4);
+    out.add_tensor(t.name, t.type, shape, [data](std::span<std::byte> into) -> base::result<> {
+      std::memcpy(into.data(), data.data(), into.size());
+      return {};
+    });
+  }
+  const auto path = folder.path() / "lie.gguf";
+  const auto written = out.write(path);
+  REQUIRE(written);
+  const auto file = gguf_file::open(path);
+  REQUIRE(file);
+  return llama::load(*file, activations::q8);
+}
+
+TEST_CASE("a model file that contradicts itself is refused by name, never computed with") {
+  REQUIRE(load_with({}));  // unchanged, it loads
+  const auto corrupt = base::errc::corrupt, unsupported = base::errc::unsupported;
+  const std::vector<std::tuple<lie, base::errc, std::string>> lies = {
+      {{.leave_out = "blk.1.ffn_up.weight"}, corrupt, "blk.1.ffn_up.weight"},
+      {{.leave_out = "output_norm.weight"}, corrupt, "output_norm.weight"},
+      {{.leave_out = "token_embd.weight"}, corrupt, "token_embd"},
+      {{.reshape = "blk.0.attn_q.weight"}, corrupt, "blk.0.attn_q.weight"},
+      {{.reshape = "blk.0.attn_norm.weight"}, corrupt, "blk.0.attn_norm.weight"},
+      {{.key = "llama.block_count", .value = 3}, corrupt, "blk.2"},
+      {{.key = "llama.block_count", .value = 4'000'000'000}, corrupt, "llama.block_count"},
+      {{.key = "llama.embedding_length", .value = 64}, unsupported, "rotary"},
+      {{.key = "llama.embedding_length", .value = 0}, corrupt, "llama.embedding_length"},
+      {{.key = "llama.feed_forward_length", .value = 32}, corrupt, "ffn_gate"},
+      {{.key = "llama.attention.head_count", .value = 0}, corrupt, "head_count"},
+      {{.key = "llama.attention.head_count", .value = 1024}, corrupt, "key_length"},
+      {{.key = "llama.attention.head_count_kv", .value = 3}, corrupt, "heads"},
+      {{.key = "llama.attention.key_length", .value = 15}, corrupt, "odd"},
+      {{.key = "llama.context_length", .value = 0}, corrupt, "context_length"},
+      {{.key = "llama.rope.dimension_count", .value = 8}, unsupported, "rotary"},
+      {{.key = "llama.expert_count", .value = 8}, unsupported, "experts"},
+      {{.architecture = "mamba"}, unsupported, "mamba"}};
+  for (const auto& [l, code, word] : lies) {
+    const auto got = load_with(l);
+    INFO("expected a word on " << word << ", got " << (got ? "a model" : got.error().text()));
+    REQUIRE_FALSE(got);
+    CHECK(got.error().code == code);
+    CHECK(got.error().message.find(word) != std::string::npos);
+  }
+}
+
+}  // namespace
+}  // namespace dlls::model
