@@ -108,10 +108,16 @@ std::string find_damage(ledger& l, const promises& promised) {
     if (!p->items.empty()) f.after = p->items.back().id;
     more = p->has_more;
   }
-  const auto rows = wait_for<std::vector<outbox_row>>(
-      [&](auto done) { l.claim_due(1ll << 60, 0, limits::page_items_max, done); });
-  if (!rows) return rows.error().text();
-  for (const auto& r : *rows) webhooks.insert(r.job);
+  // Each look is one tick later than the last one held the rows until.
+  static std::atomic<std::int64_t> tick{1ll << 50};
+  const auto now = ++tick;
+  for (bool more = true; more;) {
+    const auto rows = wait_for<std::vector<outbox_row>>(
+        [&](auto done) { l.claim_due(now, 1, limits::page_items_max, done); });
+    if (!rows) return rows.error().text();
+    for (const auto& r : *rows) webhooks.insert(r.job);
+    more = !rows->empty();
+  }
 
   for (const auto& [id, state] : promised) {
     const auto found = there.find(id);
