@@ -61,7 +61,8 @@ struct generation_usage {
   std::uint32_t completion_tokens = 0;  // chosen so far, an end token included
 };
 
-// Owns its key-value cache and its sampler; shares the model. One thread at a time.
+// Owns its key-value cache and its sampler; shares the model. Penalties look at the tokens chosen
+// so far, not at the prompt, as in the OpenAI API. One thread at a time.
 class generation {
  public:
   // invalid_argument: an empty prompt, an id outside the vocabulary, a prompt that leaves no room
