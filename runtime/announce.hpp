@@ -36,8 +36,10 @@ concept names_itself = requires {
 // name ("dlls::actors::hello"), the same on every node. Renaming a type changes the protocol.
 template <class T>
 constexpr std::string_view wire_name() {
-  if constexpr (detail::names_itself<T>) return T::wire_name;
-  else return detail::qualified_name<T>();
+  if constexpr (detail::names_itself<T>)
+    return T::wire_name;
+  else
+    return detail::qualified_name<T>();
 }
 
 template <class... Ts>

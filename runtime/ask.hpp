@@ -25,6 +25,7 @@
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/answer.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/temporary.hpp"
 
 namespace dlls::runtime {
 
@@ -46,7 +47,9 @@ class ask_operation final : public operation {
 
   bool ready() {
     if (!callee_) {
-      answer_.emplace(base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
+      answer_.emplace(
+          boost::system::in_place_error,
+          base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
     } else if (deadline_ <= core_.now()) {
       expired();
     }
@@ -64,8 +67,10 @@ class ask_operation final : public operation {
   void answered(caf::type_erased_tuple& content) override {
     answer_.emplace(read_answer<R>(content, *callee_));
   }
-  void expired() override { answer_.emplace(late_answer(*callee_)); }
-  void callee_lost(const base::error& why) override { answer_.emplace(why); }
+  void expired() override { answer_.emplace(boost::system::in_place_error, late_answer(*callee_)); }
+  void callee_lost(const base::error& why) override {
+    answer_.emplace(boost::system::in_place_error, why);
+  }
 
  private:
   core& core_;
@@ -100,6 +105,10 @@ class [[nodiscard]] ask_awaitable {
 template <class R, bool Throws, class Self, class Handle, class Rep, class Period, class... Ts>
 auto make_ask(
     Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
+  static_assert(
+      (safe_message<Ts> && ...),
+      "give this message type a constructor, or name the value before the co_await "
+      "(detail/temporary.hpp)");
   using answer = answer_type<R, Handle, std::decay_t<Ts>...>;
   auto& c = self->core();
   return ask_awaitable<answer, Throws>(
@@ -110,15 +119,13 @@ auto make_ask(
 
 }  // namespace detail
 
-template <
-    class R = detail::deduced, class Self, class Handle, class Rep, class Period, class... Ts>
+template <class R = detail::deduced, class Self, class Handle, class Rep, class Period, class... Ts>
 auto ask(
     Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
   return detail::make_ask<R, true>(self, callee, within, std::forward<Ts>(message)...);
 }
 
-template <
-    class R = detail::deduced, class Self, class Handle, class Rep, class Period, class... Ts>
+template <class R = detail::deduced, class Self, class Handle, class Rep, class Period, class... Ts>
 auto try_ask(
     Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
   return detail::make_ask<R, false>(self, callee, within, std::forward<Ts>(message)...);

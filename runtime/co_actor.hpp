@@ -3,8 +3,9 @@
 //   using door = caf::typed_actor<caf::replies_to<hello>::with<welcome>, caf::reacts_to<progress>>;
 //   class porter : public runtime::co_actor<door> {
 //    public:
-//     porter(caf::actor_config& config, std::string name) : co_actor(config), name_(std::move(name)) {}
-//     behavior_type make_behavior() override { return {serve(&porter::greet), serve(&porter::note)}; }
+//     porter(caf::actor_config& config, std::string name) : co_actor(config),
+//     name_(std::move(name)) {} behavior_type make_behavior() override { return
+//     {serve(&porter::greet), serve(&porter::note)}; }
 //    private:
 //     runtime::task<welcome> greet(hello message);  // may suspend: ask, sleep, offload, ...
 //     void note(progress p);                        // an ordinary function is fine too
@@ -75,8 +76,8 @@ class co_actor : public detail::actor_base<Handle>::type {
   explicit co_actor(caf::actor_config& config)
       : super(config), core_(*this), tasks_(this, scope::on_failure::log) {}
 
-  // Tasks of this actor that belong to no request. Closed when the actor ends; a task that throws is
-  // logged, its siblings go on.
+  // Tasks of this actor that belong to no request. Closed when the actor ends; a task that throws
+  // is logged, its siblings go on.
   scope& tasks() noexcept { return tasks_; }
 
   // For the library's own awaitables.
@@ -101,8 +102,8 @@ class co_actor : public detail::actor_base<Handle>::type {
   }
 
  protected:
-  // A member function as a message handler. Parameters by value; returns R, base::result<R>, task<R>
-  // or task<base::result<R>>, where the interface says R (void for reacts_to).
+  // A member function as a message handler. Parameters by value; returns R, base::result<R>,
+  // task<R> or task<base::result<R>>, where the interface says R (void for reacts_to).
   template <class Actor, class R, class... Ts>
   auto serve(R (Actor::*handler)(Ts...)) {
     static_assert((!std::is_reference_v<Ts> && ...), "a handler takes its parameters by value");

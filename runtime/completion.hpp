@@ -5,7 +5,9 @@
 //   });
 //
 // The function runs at the await, on the actor's turn, and must not block; it hands the resolver to
-// whoever will know. The coroutine is resumed on its actor's turn.
+// whoever will know. So it may capture the coroutine's locals by reference; what lives on in an
+// inner function may not. A function that owns something must be named before the co_await
+// (detail/temporary.hpp). The coroutine is resumed on its actor's turn.
 #pragma once
 #include <chrono>
 #include <exception>
@@ -15,6 +17,7 @@
 
 #include "runtime/detail/completion_state.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/temporary.hpp"
 
 namespace dlls::runtime {
 
@@ -34,11 +37,7 @@ class resolver {
   void operator()(U&& outcome) const {
     ticket_->resolve(std::forward<U>(outcome));
   }
-  void operator()() const
-    requires std::is_void_v<T>
-  {
-    ticket_->resolve(std::monostate{});
-  }
+  void operator()() const requires std::is_void_v<T> { ticket_->resolve(std::monostate{}); }
   // The exception is rethrown at the await.
   void fail(std::exception_ptr thrown) const { ticket_->resolve(std::move(thrown)); }
 
@@ -64,7 +63,7 @@ class [[nodiscard]] completion_awaitable final : public operation {
     state_ = std::make_shared<completion_state<T>>();
     const auto id = core_.open(*this, deadline_);
     auto ticket = std::make_shared<completion_ticket<T>>(
-        state_, completion_waker{core_.self().ctrl(), id.response_id()});
+        state_, completion_waker{core_.self().address(), id.response_id()});
     try {
       start_(resolver<T>{ticket});
     } catch (...) {
@@ -74,11 +73,15 @@ class [[nodiscard]] completion_awaitable final : public operation {
   value_type await_resume() {
     if (expired_) {
       base::error late{base::errc::deadline_exceeded, "not completed in time"};
-      if constexpr (Throws) throw base::failure(std::move(late));
-      else return late;
+      if constexpr (Throws)
+        throw base::failure(std::move(late));
+      else
+        return late;
     }
-    if constexpr (Throws) return state_->take();
-    else return state_->take_result();
+    if constexpr (Throws)
+      return state_->take();
+    else
+      return state_->take_result();
   }
 
   void answered(caf::type_erased_tuple&) override {}
@@ -94,26 +97,45 @@ class [[nodiscard]] completion_awaitable final : public operation {
 
 }  // namespace detail
 
-// Waits without a deadline. Throws base::failure for a base::error, or what resolver::fail was given
-// or the start function threw.
+namespace detail {
+
+// For the runtime's own start functions, which are no closures.
+struct direct_t {};
+inline constexpr direct_t direct;
+
+template <class T, bool Throws, class Self, class Start>
+auto make_completion(Self* self, time_point deadline, Start&& start) {
+  static_assert(
+      safe_function<Start>,
+      "name this function before the co_await, or capture by reference (detail/temporary.hpp)");
+  return completion_awaitable<T, Throws, owned_function<Start>>(
+      self->core(), deadline, own(std::forward<Start>(start)));
+}
+
+}  // namespace detail
+
+// Waits without a deadline. Throws base::failure for a base::error, or what resolver::fail was
+// given or the start function threw.
 template <class T, class Self, class Start>
-auto completion(Self* self, Start start) {
+auto completion(Self* self, Start&& start) {
+  return detail::make_completion<T, true>(self, detail::no_deadline, std::forward<Start>(start));
+}
+template <class T, class Self, class Start>
+auto completion(Self* self, detail::direct_t, Start start) {
   return detail::completion_awaitable<T, true, Start>(
       self->core(), detail::no_deadline, std::move(start));
 }
 // Fails with deadline_exceeded when nobody calls within that time.
 template <class T, class Self, class Rep, class Period, class Start>
-auto completion(Self* self, std::chrono::duration<Rep, Period> within, Start start) {
-  auto& c = self->core();
-  return detail::completion_awaitable<T, true, Start>(
-      c, c.deadline(std::chrono::duration_cast<caf::actor_clock::duration_type>(within)),
-      std::move(start));
+auto completion(Self* self, std::chrono::duration<Rep, Period> within, Start&& start) {
+  const auto after = std::chrono::duration_cast<caf::actor_clock::duration_type>(within);
+  return detail::make_completion<T, true>(
+      self, self->core().deadline(after), std::forward<Start>(start));
 }
 // Gives a base::result<T>; exceptions become errors in it.
 template <class T, class Self, class Start>
-auto try_completion(Self* self, Start start) {
-  return detail::completion_awaitable<T, false, Start>(
-      self->core(), detail::no_deadline, std::move(start));
+auto try_completion(Self* self, Start&& start) {
+  return detail::make_completion<T, false>(self, detail::no_deadline, std::forward<Start>(start));
 }
 
 }  // namespace dlls::runtime

@@ -1,7 +1,8 @@
 // Several tasks at once, all results or the first failure.
 //
 //   auto [a, b] = co_await gather(first(), second());         // tuple; void gives std::monostate
-//   auto all = co_await gather(std::move(vector_of_tasks));   // vector<T>, or nothing for task<void>
+//   auto all = co_await gather(std::move(vector_of_tasks));   // vector<T>, or nothing for
+//   task<void>
 //
 // Starts all, in order. When one fails, the others are cancelled (destroyed, their pending
 // operations with them) and its exception is rethrown. Awaitables such as ask(...) may stand for

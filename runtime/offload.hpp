@@ -1,11 +1,14 @@
 // Blocking or long work on a pool's thread, awaited.
 //
-//   auto digest = co_await offload(this, pool, [path] { return base::sha256_file(path); });
+//   auto work = [path] { return base::sha256_file(path); };
+//   auto digest = co_await offload(this, pool, work);          // or take(work), to move it
 //
+// Name the function first unless it captures nothing but numbers and pointers: a closure that owns
+// something must not be a temporary inside co_await (detail/temporary.hpp; it does not compile).
 // The function must not touch the actor: capture by value. What it returns (a base::result too) is
 // the await's value; what it throws is rethrown at the await. resource_exhausted when the pool's
-// queue is full, cancelled when the pool closes before the work began. When the waiting coroutine is
-// cancelled, work not yet begun is skipped, and work that runs is not interrupted: its result is
+// queue is full, cancelled when the pool closes before the work began. When the waiting coroutine
+// is cancelled, work not yet begun is skipped, and work that runs is not interrupted: its result is
 // dropped. The pool must outlive the actor.
 #pragma once
 #include <memory>
@@ -29,23 +32,26 @@ class offload_start {
   void operator()(resolver<R> done) {
     // The pool's job holds the function weakly: gone with the waiting coroutine, it is skipped.
     auto queued = pool_.submit([done, work = std::weak_ptr<Function>{function_}] {
-      const auto function = work.lock();
-      if (!function) return;
-      run(done, *function);
+      if (auto function = work.lock()) run(done, std::move(function));
     });
     if (!queued) refuse(done, queued.error());
   }
 
  private:
-  static void run(const resolver<R>& done, Function& function) noexcept {
+  // What the function captured dies before the coroutine goes on.
+  static void run(const resolver<R>& done, std::shared_ptr<Function> function) noexcept {
     try {
       if constexpr (std::is_void_v<R>) {
-        function();
+        (*function)();
+        function.reset();
         done();
       } else {
-        done(function());
+        auto value = (*function)();
+        function.reset();
+        done(std::move(value));
       }
     } catch (...) {
+      function.reset();
       done.fail(std::current_exception());
     }
   }
@@ -60,9 +66,15 @@ class offload_start {
 }  // namespace detail
 
 template <class Self, class Function>
-auto offload(Self* self, worker_pool& pool, Function function) {
-  using R = std::invoke_result_t<Function&>;
-  return completion<R>(self, detail::offload_start<Function>(pool, std::move(function)));
+auto offload(Self* self, worker_pool& pool, Function&& function) {
+  static_assert(
+      detail::safe_function<Function>,
+      "name this function before the co_await: `auto work = [...]; co_await offload(.., work)`");
+  using owned = detail::owned_function<Function>;
+  using R = std::invoke_result_t<owned&>;
+  return completion<R>(
+      self, detail::direct,
+      detail::offload_start<owned>(pool, detail::own(std::forward<Function>(function))));
 }
 
 }  // namespace dlls::runtime

@@ -25,8 +25,8 @@ class outside {
   explicit outside(caf::actor_system& system) : port_(detail::make_outside_port(system)) {}
   outside(const outside&) = delete;
   outside& operator=(const outside&) = delete;
-  // Every ask still unanswered gets `cancelled`, on this thread; when this returns, no callback runs
-  // and none will. Not to be called from a callback. Before the actor system's end.
+  // Every ask still unanswered gets `cancelled`, on this thread; when this returns, no callback
+  // runs and none will. Not to be called from a callback. Before the actor system's end.
   ~outside() { port_->close(); }
 
   // `then` is called once, with a base::result of the answer that the handle's interface names (for
@@ -48,8 +48,7 @@ class outside {
   // Blocks the calling thread until the answer or the deadline. Never on an actor's turn, and not
   // with a test's virtual scheduler, where nobody else would run.
   template <class R = detail::deduced, class Handle, class Rep, class Period, class Message>
-  auto ask_wait(
-      const Handle& callee, std::chrono::duration<Rep, Period> within, Message message) {
+  auto ask_wait(const Handle& callee, std::chrono::duration<Rep, Period> within, Message message) {
     using answer = detail::answer_type<R, Handle, Message>;
     auto promise = std::make_shared<std::promise<base::result<answer>>>();
     auto future = promise->get_future();

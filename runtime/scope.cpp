@@ -1,6 +1,5 @@
 #include "runtime/scope.hpp"
 
-#include "base/check.hpp"
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/core.hpp"
 
@@ -65,18 +64,12 @@ void scope::child_finished(detail::scope_child& child) noexcept {
   if (size_ == 0) wake();
 }
 
-void scope::wait(waiter& w, std::coroutine_handle<> waiting) noexcept {
-  base::check(waiter_ == nullptr, "one coroutine at a time may wait for a scope");
-  waiter_ = &w;
-  w.resume_point = waiting;
-}
-
 void scope::wake() noexcept {
-  if (auto* w = std::exchange(waiter_, nullptr)) core_.loop().make_ready(*w);
+  while (auto* w = waiting_.pop_front()) core_.loop().make_ready(*w);
 }
 
 void scope::rethrow() {
-  if (failure_) std::rethrow_exception(std::exchange(failure_, nullptr));
+  if (failure_) std::rethrow_exception(failure_);
 }
 
 }  // namespace dlls::runtime

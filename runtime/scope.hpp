@@ -43,7 +43,7 @@ class scope final : private detail::chore {
   std::size_t size() const noexcept { return size_; }
   bool closed() const noexcept { return closed_; }
 
-  // Until no child runs. Rethrows the first failure. One coroutine may wait at a time.
+  // Until no child runs. Rethrows the first failure.
   auto join() noexcept { return join_awaiter{*this}; }
   // Cancels every child, refuses new ones, and waits until their frames are gone. A child may close
   // the scope it belongs to; it is cancelled at this await. Never throws.
@@ -62,10 +62,10 @@ class scope final : private detail::chore {
   class waiter : public detail::ready_node {
    public:
     explicit waiter(scope& s) noexcept : scope_(s) {}
-    ~waiter() {
-      if (scope_.waiter_ == this) scope_.waiter_ = nullptr;
+    void await_suspend(std::coroutine_handle<> waiting) noexcept {
+      resume_point = waiting;
+      scope_.waiting_.push_back(*this);
     }
-    void await_suspend(std::coroutine_handle<> waiting) noexcept { scope_.wait(*this, waiting); }
 
    protected:
     scope& scope_;
@@ -84,7 +84,6 @@ class scope final : private detail::chore {
   };
 
   void perform() noexcept override { destroy_all(); }
-  void wait(waiter& w, std::coroutine_handle<> waiting) noexcept;
   void wake() noexcept;
   void rethrow();
   void child_finished(detail::scope_child& child) noexcept;
@@ -95,7 +94,7 @@ class scope final : private detail::chore {
   std::size_t size_ = 0;
   detail::hook_list<detail::scope_child, detail::scope_tag> children_;
   std::exception_ptr failure_;
-  waiter* waiter_ = nullptr;
+  detail::hook_list<detail::ready_node, detail::ready_tag> waiting_;
 };
 
 }  // namespace dlls::runtime

@@ -2,13 +2,13 @@
 //
 //   task<int> twice(task<int> t) { co_return 2 * co_await std::move(t); }
 //
-// Lazy: nothing runs before somebody awaits it (or hands it to a scope, to gather or, as a handler's
-// result, to its actor). Single-owner: movable, and destroying it destroys the frame with all its
-// locals, which is also how a task is cancelled: at its await, by destructors, with no exception
-// thrown into it. Awaiting uses symmetric transfer, so a chain of tasks costs no stack.
+// Lazy: nothing runs before somebody awaits it (or hands it to a scope, to gather or, as a
+// handler's result, to its actor). Single-owner: movable, and destroying it destroys the frame with
+// all its locals, which is also how a task is cancelled: at its await, by destructors, with no
+// exception thrown into it. Awaiting uses symmetric transfer, so a chain of tasks costs no stack.
 //
-// A task runs on the turns of one actor and never on another thread; it must be created, awaited and
-// destroyed there. Results and exceptions travel to whoever awaits it, once.
+// A task runs on the turns of one actor and never on another thread; it must be created, awaited
+// and destroyed there. Results and exceptions travel to whoever awaits it, once.
 //
 // Rules for who writes coroutines: parameters by value (references dangle across a suspension), and
 // no capturing lambda is a coroutine (its captures die with the lambda).

@@ -24,8 +24,9 @@ base::error wrong_answer(
   }
   return {
       base::errc::internal,
-      fmt::format("{} answered with an unexpected type{}", describe(who),
-                  content.empty() ? ": an empty message" : ""),
+      fmt::format(
+          "{} answered with an unexpected type{}", describe(who),
+          content.empty() ? ": an empty message" : ""),
       content.empty() ? "was the answer's type announced on both sides?" : ""};
 }
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <tuple>
 #include <type_traits>
+#include <utility>
 
 #include "base/error.hpp"
 
@@ -32,6 +33,11 @@ template <class List>
 struct as_one;
 template <template <class...> class List, class... Ts>
 struct as_one<List<Ts...>> : one_of_all<Ts...> {};
+
+template <class T>
+inline constexpr bool is_tuple = false;
+template <class... Ts>
+inline constexpr bool is_tuple<std::tuple<Ts...>> = true;
 
 template <class R, class Handle, class... Ts>
 struct answer_type_of {
@@ -61,20 +67,19 @@ base::error wrong_answer(
 
 // Moves the answer out, or copies it when others share the message.
 template <class R>
-base::result<R> read_answer(
-    caf::type_erased_tuple& content, const caf::actor_control_block& who) {
+base::result<R> read_answer(caf::type_erased_tuple& content, const caf::actor_control_block& who) {
   if constexpr (std::is_void_v<R>) {
     if (content.empty() || content.match_elements<caf::unit_t>()) return {};
-  } else if constexpr (requires { std::tuple_size<R>::value; }) {
-    return [&]<class... Ts>(std::tuple<Ts...>*) -> base::result<R> {
-      if (!content.match_elements<Ts...>()) return wrong_answer(content, who);
-      std::size_t at = 0;
-      return R{content.move_if_unshared<Ts>(at++)...};
-    }(static_cast<R*>(nullptr));
+  } else if constexpr (is_tuple<R>) {
+    return [&]<class... Ts, std::size_t... Is>(std::tuple<Ts...>*, std::index_sequence<Is...>) {
+      if (!content.match_elements<Ts...>())
+        return base::result<R>{boost::system::in_place_error, wrong_answer(content, who)};
+      return base::result<R>{R{content.move_if_unshared<Ts>(Is)...}};
+    }(static_cast<R*>(nullptr), std::make_index_sequence<std::tuple_size_v<R>>{});
   } else {
     if (content.match_elements<R>()) return content.move_if_unshared<R>(0);
   }
-  return wrong_answer(content, who);
+  return base::result<R>{boost::system::in_place_error, wrong_answer(content, who)};
 }
 
 }  // namespace dlls::runtime::detail

@@ -1,8 +1,8 @@
 // What a resolver, on any thread, and a waiting coroutine share.
 #pragma once
+#include <atomic>
 #include <caf/actor_addr.hpp>
 #include <caf/message_id.hpp>
-#include <atomic>
 #include <exception>
 #include <memory>
 #include <type_traits>
@@ -30,9 +30,12 @@ class completion_state {
     } else if constexpr (std::is_same_v<plain, std::exception_ptr>) {
       outcome_.template emplace<3>(std::forward<U>(outcome));
     } else if constexpr (std::is_same_v<plain, base::result<T>>) {
-      if (!outcome) outcome_.template emplace<2>(outcome.error());
-      else if constexpr (std::is_void_v<T>) outcome_.template emplace<1>();
-      else outcome_.template emplace<1>(*std::forward<U>(outcome));
+      if (!outcome)
+        outcome_.template emplace<2>(outcome.error());
+      else if constexpr (std::is_void_v<T>)
+        outcome_.template emplace<1>();
+      else
+        outcome_.template emplace<1>(*std::forward<U>(outcome));
     } else {
       outcome_.template emplace<1>(std::forward<U>(outcome));
     }

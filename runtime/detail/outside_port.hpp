@@ -31,7 +31,9 @@ template <class R, class Then>
 class outside_call final : public outside_call_base {
  public:
   explicit outside_call(Then then) : then_(std::move(then)) {}
-  void fail(base::error why) override { outcome_.emplace(std::move(why)); }
+  void fail(base::error why) override {
+    outcome_.emplace(boost::system::in_place_error, std::move(why));
+  }
   void answered(caf::type_erased_tuple& content) override {
     outcome_.emplace(read_answer<R>(content, *callee));
   }

@@ -25,8 +25,8 @@ constexpr std::uint64_t down_mark = std::uint64_t{1} << 58;
 constexpr unsigned slot_bits = 24;
 constexpr std::uint64_t slot_mask = (std::uint64_t{1} << slot_bits) - 1;
 constexpr std::uint64_t generation_mask = (std::uint64_t{1} << (58 - slot_bits)) - 1;
-constexpr std::uint64_t tick_id = our_mark | down_mark;  // the callee that is never numbered: 0
-constexpr std::uint64_t tag_what_we_attach = 0x646c6c73;   // a token subtype that CAF doesn't use
+constexpr std::uint64_t tick_id = our_mark | down_mark;   // the callee that is never numbered: 0
+constexpr std::uint64_t tag_what_we_attach = 0x646c6c73;  // a token subtype that CAF doesn't use
 
 caf::message_id request_id(std::uint64_t id) { return caf::make_message_id(id); }
 std::uint64_t bits(caf::message_id id) { return id.request_id().integer_value(); }

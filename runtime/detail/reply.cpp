@@ -36,8 +36,7 @@ reply::~reply() {
   }
   // The actor may be past its end: it must not be named as the sender.
   auto answer = caf::make_mailbox_element(
-      nullptr, {}, {},
-      to_caf({base::errc::unavailable, "the actor ended before it answered"}));
+      nullptr, {}, {}, to_caf({base::errc::unavailable, "the actor ended before it answered"}));
   send(std::move(answer));
 }
 

@@ -1,9 +1,9 @@
 // What one actor does with its coroutines during a turn: resume what is ready, one after the other,
 // and tidy up in between. CAF-free.
 //
-// One invariant carries the whole design: at most one coroutine (with the tasks it awaits) is on the
-// stack, because everything that becomes ready is queued and resumed flat from `run`. So whoever
-// destroys frames between two resumptions can never destroy a running one.
+// One invariant carries the whole design: at most one coroutine (with the tasks it awaits) is on
+// the stack, because everything that becomes ready is queued and resumed flat from `run`. So
+// whoever destroys frames between two resumptions can never destroy a running one.
 #pragma once
 #include <coroutine>
 
@@ -104,8 +104,8 @@ class run_loop {
     make_ready(root);
   }
 
-  // Does all that is ready. Called by the actor at the end of each message; a nested call returns at
-  // once, since the outer one goes on.
+  // Does all that is ready. Called by the actor at the end of each message; a nested call returns
+  // at once, since the outer one goes on.
   void run() noexcept;
   bool running() const noexcept { return running_; }
   // The loop that runs on this thread right now. A bug to ask outside of a coroutine.

@@ -60,8 +60,7 @@ static_assert(wire::covers<door>);
 // Answers after the time that the message names; negative: throws; "quit": ends first.
 class porter : public rt::co_actor<door> {
  public:
-  explicit porter(caf::actor_config& config, int* seen = nullptr)
-      : co_actor(config), seen_(seen) {}
+  explicit porter(caf::actor_config& config, int* seen = nullptr) : co_actor(config), seen_(seen) {}
   behavior_type make_behavior() override { return {serve(&porter::greet), serve(&porter::note)}; }
 
  private:

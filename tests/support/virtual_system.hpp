@@ -1,6 +1,6 @@
-// An actor system on virtual time, whose order of turns a seed decides: the same seed gives the same
-// run. Single-threaded: actors run only inside the calls below. For tests of everything that is made
-// of co_actors.
+// An actor system on virtual time, whose order of turns a seed decides: the same seed gives the
+// same run. Single-threaded: actors run only inside the calls below. For tests of everything that
+// is made of co_actors.
 //
 //   tests::virtual_system world{seed, {.announce = wire::announce}};
 //   auto handle = world.actors().spawn<porter>("n1");
@@ -78,8 +78,9 @@ class virtual_system {
     std::size_t turns = 0;
     for (auto& jobs = scheduler().jobs; !jobs.empty(); ++turns) {
       const auto at = chance_.below(jobs.size());
-      std::rotate(jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(at),
-                  jobs.begin() + static_cast<std::ptrdiff_t>(at) + 1);
+      std::rotate(
+          jobs.begin(), jobs.begin() + static_cast<std::ptrdiff_t>(at),
+          jobs.begin() + static_cast<std::ptrdiff_t>(at) + 1);
       trace_ = (trace_ ^ (at + 1)) * 0x100000001b3u;
       scheduler().run_once();
     }
@@ -157,7 +158,8 @@ class virtual_system {
   void kill_tracked() {
     for (const auto& address : tracked_) {
       if (auto handle = caf::actor_cast<caf::strong_actor_ptr>(address)) {
-        handle->enqueue(nullptr, caf::make_message_id(),
+        handle->enqueue(
+            nullptr, caf::make_message_id(),
             caf::make_message(caf::exit_msg{address, caf::exit_reason::kill}), nullptr);
       }
     }
