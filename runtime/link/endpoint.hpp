@@ -12,7 +12,7 @@
 //
 // Either side writes to an actor that wrote to it through current_sender(); no handle is ever part
 // of a message. When a link is lost, the proxies of the peer go down at once (down_msg) and every
-// open request fails with exit_reason::remote_link_unreachable.
+// open request fails with sec::request_receiver_down, as do those that come later.
 #pragma once
 #include <caf/actor_control_block.hpp>
 #include <caf/fwd.hpp>

@@ -37,11 +37,14 @@ struct join_token {
 struct enrolment {
   std::shared_ptr<authority> signer;
   std::string role = "node";  // of the certificates given out
-  // Spends the token of that hash for that name, or says why not: unknown, expired and used tokens
-  // are unauthenticated, a name that is taken is already_exists. Called on the endpoint's thread
-  // once the request is known to be sound; answers `done` once, from any thread, at any time.
+  // Spends the token of that hash for that name and remembers the certificate (its fingerprint)
+  // that goes with it, or says why not: unknown, expired and used tokens are unauthenticated, a
+  // name that is taken is already_exists. Called on the endpoint's thread once the request is known
+  // to be sound; answers `done` once, from any thread, at any time. The certificate leaves only
+  // after a success.
   std::function<void(
-      std::string secret_hash, std::string name, std::function<void(base::result<>)> done)>
+      std::string secret_hash, std::string name, std::string fingerprint,
+      std::function<void(base::result<>)> done)>
       redeem;
 };
 

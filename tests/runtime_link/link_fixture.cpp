@@ -41,8 +41,9 @@ door_interface::behavior_type door(door_interface::pointer self) {
       [](ping_atom, int x) { return x; },
       [](const chunk& c) { return c.offset + c.bytes.size(); },
       [self](hello_atom) {
-        auto answer = self->make_response_promise<int>();
+        // In this order: a promise takes the sender along.
         const auto peer = caf::actor_cast<node_interface>(self->current_sender());
+        auto answer = self->make_response_promise<int>();
         self->request(peer, caf::infinite, add_atom::value, 40, 2)
             .then(
                 [answer](int sum) mutable { answer.deliver(sum); },
@@ -62,8 +63,18 @@ door_interface::behavior_type door(door_interface::pointer self) {
   };
 }
 
-node_interface::behavior_type worker_of_node(node_interface::pointer) {
-  return {[](add_atom, int a, int b) { return a + b; }};
+worker_interface::behavior_type worker_of_node(worker_interface::pointer self) {
+  return {
+      [](add_atom, int a, int b) { return a + b; },
+      [self](greet_atom, const door_interface& to) {
+        auto answer = self->make_response_promise<int>();
+        self->request(to, caf::infinite, hello_atom::value)
+            .then(
+                [answer](int sum) mutable { answer.deliver(sum); },
+                [answer](caf::error& why) mutable { answer.deliver(std::move(why)); });
+        return answer;
+      },
+  };
 }
 
 }  // namespace

@@ -47,6 +47,10 @@ using door_interface = caf::typed_actor<
     caf::replies_to<hello_atom>::with<int>, caf::replies_to<hang_atom>::with<int>,
     caf::replies_to<fail_atom>::with<int>, caf::replies_to<large_atom, int>::with<std::string>>;
 using node_interface = caf::typed_actor<caf::replies_to<add_atom, int, int>::with<int>>;
+// Local only: makes the exported actor say hello to a door, so that the door knows its proxy.
+using greet_atom = caf::atom_constant<caf::atom("greet")>;
+using worker_interface =
+    node_interface::extend<caf::replies_to<greet_atom, door_interface>::with<int>>;
 
 struct config : caf::actor_system_config {
   config() {
@@ -155,7 +159,7 @@ class node_side {
 
   config settings;
   caf::actor_system system{settings};
-  node_interface worker;  // exported on each link
+  worker_interface worker;  // exported on each link
   std::unique_ptr<link::endpoint> endpoint;
 };
 

@@ -40,10 +40,10 @@ struct pending_answer {
 
 asio::awaitable<base::result<>> spend_token(
     std::shared_ptr<conversation> talk, std::shared_ptr<const enrolment> with, poster post,
-    join_request request) {
+    join_request request, std::string fingerprint) {
   auto pending = std::make_shared<pending_answer>(talk->socket().get_executor());
   with->redeem(
-      request.secret_hash, request.name,
+      request.secret_hash, request.name, fingerprint,
       [post, weak = std::weak_ptr(pending)](base::result<> answer) {
         post([weak, answer = std::move(answer)] {
           const auto waiting = weak.lock();
@@ -66,11 +66,16 @@ asio::awaitable<base::result<std::string>> certificate_for(
   if (!sent) co_return sent.error();
   auto request = read_request(*sent, *with->signer);
   if (!request) co_return request.error();
-  auto spent = co_await spend_token(talk, with, post, *request);
-  if (!spent) co_return spent.error();
+  // Signed first, handed over last: the redeemer binds this very certificate to the name.
   peer_identity who{with->role, request->name};
+  auto signed_pem = with->signer->sign(request->der, who);
+  if (!signed_pem) co_return signed_pem.error();
+  auto fingerprint = link::fingerprint_of(*signed_pem);
+  if (!fingerprint) co_return fingerprint.error();
+  auto spent = co_await spend_token(talk, with, post, *request, *fingerprint);
+  if (!spent) co_return spent.error();
   base::log_info("link", "{} joins", who.text());
-  co_return with->signer->sign(request->der, who);
+  co_return *signed_pem;
 }
 
 }  // namespace

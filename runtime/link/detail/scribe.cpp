@@ -8,7 +8,6 @@
 #include <caf/actor_registry.hpp>
 #include <caf/actor_system.hpp>
 #include <caf/callback.hpp>
-#include <caf/detail/sync_request_bouncer.hpp>
 #include <caf/io/abstract_broker.hpp>
 #include <caf/io/basp/instance.hpp>
 #include <caf/sec.hpp>
@@ -131,12 +130,10 @@ void tls_scribe::answer_oversize(const frame_header& header) {
       options_.frame_bytes_max);
   base::log_warning("link", "{}: {}", state_->id(), text);
   const auto error = caf::make_error(caf::sec::invalid_argument, text);
-  auto& system = parent()->system();
   if (header.is_request()) {
-    const caf::detail::sync_request_bouncer refuse{error};
-    refuse(
-        caf::actor_cast<caf::strong_actor_ptr>(system.registry().get(header.source)),
-        caf::make_message_id(header.data));
+    const auto asker = parent()->system().registry().get(header.source);
+    const auto id = caf::make_message_id(header.data).response_id();
+    if (asker) asker->enqueue(nullptr, id, caf::make_message(error), &stream_.backend());
   } else if (header.is_response()) {
     caf::io::basp::header head{caf::io::basp::message_type::direct_message,
                                0,
