@@ -14,6 +14,7 @@
 
 #include "base/error.hpp"
 #include "model/sampler.hpp"
+#include "model/stop_watch.hpp"
 #include "model/token.hpp"
 #include "model/tokenizer.hpp"
 
@@ -67,7 +68,8 @@ class generation {
  public:
   // invalid_argument: an empty prompt, an id outside the vocabulary, a prompt that leaves no room
   // in the model's context (the message carries both numbers), max_tokens of 0, more than 16 stop
-  // strings or an empty one, or sampling settings out of range.
+  // strings or one that is empty or no UTF-8, or sampling settings out of range. corrupt: a
+  // tokenizer with more tokens than the model. resource_exhausted: no memory for the cache.
   static base::result<generation> start(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
       generation_request request);
@@ -90,22 +92,6 @@ class generation {
   struct state;
   explicit generation(std::unique_ptr<state> s) noexcept;
   std::unique_ptr<state> state_;
-};
-
-// Finds stop strings in a text that comes in pieces, and holds back what might become one.
-class stop_watch {
- public:
-  explicit stop_watch(std::vector<std::string> stops) : stops_(std::move(stops)) {}
-  // What may be shown of everything so far that was not shown yet.
-  std::string add(std::string_view text);
-  // The end of the text: what was still held back. Empty after a stop string.
-  std::string finish();
-  bool stopped() const noexcept { return stopped_; }
-
- private:
-  std::vector<std::string> stops_;
-  std::string held_;
-  bool stopped_ = false;
 };
 
 }  // namespace dlls::model

@@ -1,7 +1,7 @@
+#include "model/stop_watch.hpp"
+
 #include <algorithm>
 #include <utility>
-
-#include "model/generate.hpp"
 
 namespace dlls::model {
 
