@@ -18,8 +18,8 @@ struct pretrain_shape {
   std::uint32_t heads = 6;     // dim must divide by it, into an even head size
   std::uint32_t kv_heads = 6;  // heads must divide by it
   std::uint32_t ff = 768;
-  float rope_base = 10000.0F;
-  float rms_eps = 1e-5F;
+  double rope_base = 10000.0;
+  double rms_eps = 1e-5;
   bool tied = true;  // the output matrix is the embedding
 };
 
