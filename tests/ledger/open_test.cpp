@@ -211,6 +211,7 @@ TEST_CASE("a failed sync ends all acknowledgements and calls for the exit, once"
   dlls::base::manual_clock clock;
   auto options = test_options();
   options.vfs = vfs.name();
+  options.batch_operations_max = 1;
   std::atomic<int> calls = 0;
   std::atomic<errc> reason = errc::ok;
   options.on_fatal = [&](const dlls::base::error& why) {
@@ -218,14 +219,21 @@ TEST_CASE("a failed sync ends all acknowledgements and calls for the exit, once"
     reason = why.code;
   };
   auto l = sqlite_ledger::open(folder.path() / "ledger.db", options, clock).value();
-  const auto submit = [&] {
-    return wait_for<submission>([&](auto done) { l->submit(a_job(), done); });
-  };
-  REQUIRE(submit());
-  vfs.fail_at(1, disk_fault::io_error, false);
-  CHECK(submit().error().code == errc::unavailable);
-  CHECK(submit().error().code == errc::unavailable);  // though the disk would work again
+  std::promise<void> open_gate, at_gate;
+  l->find_job(any_owner, "none", [&](auto) {
+    at_gate.set_value();
+    open_gate.get_future().wait();
+  });
+  at_gate.get_future().wait();
+  vfs.fail_at(1, disk_fault::io_error, false);  // once: the disk would work again
+  std::vector<errc> outcomes;
+  const auto note = [&](const auto& r) { outcomes.push_back(r ? errc::ok : r.error().code); };
+  for (int i = 0; i < 3; ++i) l->submit(a_job(), note);
+  open_gate.set_value();
+  const auto late = wait_for<submission>([&](auto done) { l->submit(a_job(), done); });
+  CHECK(late.error().code == errc::unavailable);
   l->close();
+  CHECK(outcomes == std::vector(3, errc::unavailable));
   CHECK(calls == 1);
   CHECK(reason == errc::io);
 }
