@@ -67,7 +67,6 @@ asio::awaitable<void> connection::read_ahead() {
     // The buffer is there only while bytes are: a resting connection holds none.
     error_code ec;
     if (!secure_) co_await plain_.async_wait(asio::ip::tcp::socket::wait_read, into(ec));
-    const auto had = input_.size();
     std::size_t got = 0;
     if (!ec) {
       std::string piece(read_bytes, '\0');
@@ -75,7 +74,7 @@ asio::awaitable<void> connection::read_ahead() {
       input_.append(piece, 0, got);
     }
     if (ec) mark_closed();
-    if (input_.size() > had) arrived_.cancel();
+    if (got > 0) arrived_.cancel();
   }
 }
 
