@@ -9,21 +9,24 @@
 
 namespace dlls::runtime::link {
 
-std::set<std::string> gate_rules::resolve(const caf::actor_system& system) const {
-  std::set<std::string> texts;
-  for (const auto& elements : signatures_) {
-    std::string text = "@<>";
-    for (const auto& e : elements) {
-      const auto& name = system.types().portable_name(e.number, e.type);
-      const auto why = fmt::format(
-          "the message type {} is announced (add_message_type) to the system of its link",
-          e.type->name());
-      base::check(!name.empty(), why.c_str());
-      text += '+' + name;
+gate_rules::texts gate_rules::resolve(const caf::actor_system& system) const {
+  const auto written = [&](const std::vector<signature>& all) {
+    std::set<std::string> found;
+    for (const auto& elements : all) {
+      std::string text = "@<>";
+      for (const auto& e : elements) {
+        const auto& name = system.types().portable_name(e.number, e.type);
+        const auto why = fmt::format(
+            "the message type {} is announced (add_message_type) to the system of its link",
+            e.type->name());
+        base::check(!name.empty(), why.c_str());
+        text += '+' + name;
+      }
+      found.insert(std::move(text));
     }
-    texts.insert(std::move(text));
-  }
-  return texts;
+    return found;
+  };
+  return {written(messages_), written(answers_)};
 }
 
 }  // namespace dlls::runtime::link

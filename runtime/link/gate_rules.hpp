@@ -25,30 +25,35 @@ namespace dlls::runtime::link {
 // those smuggle is not looked at. Answers travel through proxies, so no handle is needed.
 class gate_rules {
  public:
-  // Messages with exactly these elements, in this order.
+  // Messages and answers with exactly these elements, in this order.
   template <class... Ts>
   gate_rules& allow() {
-    static_assert(sizeof...(Ts) > 0);
-    static_assert((is_plain<Ts> && ...), "what hides in a handle or a message is not gated");
-    signatures_.push_back({element_of<Ts>()...});
+    messages_.push_back(signature_of<Ts...>());
+    answers_.push_back(messages_.back());
     return *this;
   }
 
-  // Every input and every output of a typed actor's interface (caf::typed_actor<...>).
+  // A typed actor's interface (caf::typed_actor<...>): its inputs as messages, its outputs as
+  // answers.
   template <class Handle>
   gate_rules& allow_interface() {
     allow_all(typename Handle::signatures{});
     return *this;
   }
 
-  // The allowed texts, as CAF writes them in `system`.
-  std::set<std::string> resolve(const caf::actor_system& system) const;
+  // The allowed texts, as CAF writes them.
+  struct texts {
+    std::set<std::string> messages;
+    std::set<std::string> answers;
+  };
+  texts resolve(const caf::actor_system& system) const;
 
  private:
   struct element {
     std::uint16_t number = 0;  // CAF's number for a built-in type, else 0
     const std::type_info* type = nullptr;
   };
+  using signature = std::vector<element>;
 
   template <class T>
   static constexpr bool is_plain =
@@ -63,17 +68,25 @@ class gate_rules {
     return {caf::type_nr<kept>::value, &typeid(kept)};
   }
 
+  template <class... Ts>
+  static signature signature_of() {
+    static_assert(sizeof...(Ts) > 0);
+    static_assert((is_plain<Ts> && ...), "what hides in a handle or a message is not gated");
+    return {element_of<Ts>()...};
+  }
+
   template <class... Signatures>
   void allow_all(caf::detail::type_list<Signatures...>) {
     (allow_one(Signatures{}), ...);
   }
   template <class... Ins, class... Outs>
   void allow_one(caf::typed_mpi<caf::detail::type_list<Ins...>, caf::output_tuple<Outs...>>) {
-    allow<Ins...>();
-    if constexpr (!(std::is_void_v<Outs> || ...)) allow<Outs...>();
+    messages_.push_back(signature_of<Ins...>());
+    if constexpr (!(std::is_void_v<Outs> || ...)) answers_.push_back(signature_of<Outs...>());
   }
 
-  std::vector<std::vector<element>> signatures_;
+  std::vector<signature> messages_;
+  std::vector<signature> answers_;
 };
 
 }  // namespace dlls::runtime::link

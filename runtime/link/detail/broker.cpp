@@ -58,7 +58,7 @@ void link_broker::take(const handover_ptr& link) {
   const auto handle = tls_scribe::handle_of(link->state->epoch());
   const bool server = link->tls->server();
   auto guard = std::make_shared<gate>(
-      link->limits, link->signatures, server, this_node(), link->local ? link->local->id() : 0,
+      link->limits, link->allowed, server, this_node(), link->local ? link->local->id() : 0,
       [this, handle, bind = link->bind](const caf::node_id& node) {
         auto refused = bind(node);
         if (!refused) replace(node, handle);

@@ -24,7 +24,7 @@ struct handover {
   caf::strong_actor_ptr local;      // what the peer may address; may be null when dialing
   std::set<std::string> interface;  // of `local`, when listening
   gate_limits limits;
-  std::shared_ptr<const std::set<std::string>> signatures;
+  std::shared_ptr<const gate_rules::texts> allowed;
   scribe_options scribe;
 
   // Called on the multiplexer's thread. May this peer be that node?

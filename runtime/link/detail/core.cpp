@@ -15,7 +15,7 @@ namespace dlls::runtime::link::detail {
 core::core(caf::actor_system& system, options opts)
     : system_(system),
       opts_(std::move(opts)),
-      signatures_(std::make_shared<const std::set<std::string>>(opts_.rules.resolve(system))),
+      allowed_(std::make_shared<const gate_rules::texts>(opts_.rules.resolve(system))),
       io_(std::make_unique<asio::io_context>(1)) {}
 
 void core::start() {
@@ -94,7 +94,7 @@ handover_ptr core::prepare(
   prepared->state = link;
   prepared->tls = talk->tls();
   prepared->limits = {opts_.frame_bytes_max, opts_.remote_actors_max, opts_.pending_requests_max};
-  prepared->signatures = signatures_;
+  prepared->allowed = allowed_;
   prepared->scribe = {opts_.frame_bytes_max, static_cast<int>(opts_.tcp_user_timeout.count())};
   const auto idle =
       talk->tls()->server() ? opts_.keepalive_idle_listening : opts_.keepalive_idle_dialing;

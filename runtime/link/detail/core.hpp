@@ -74,7 +74,7 @@ class core : public std::enable_shared_from_this<core> {
 
   caf::actor_system& system_;
   const options opts_;
-  const std::shared_ptr<const std::set<std::string>> signatures_;
+  const std::shared_ptr<const gate_rules::texts> allowed_;
   std::unique_ptr<asio::io_context> io_;
   std::optional<asio::executor_work_guard<asio::io_context::executor_type>> work_;
   std::thread thread_;

@@ -103,10 +103,10 @@ std::uint64_t frame_header::request_id() const noexcept {
 }
 
 gate::gate(
-    gate_limits limits, std::shared_ptr<const std::set<std::string>> signatures, bool server,
+    gate_limits limits, std::shared_ptr<const gate_rules::texts> allowed, bool server,
     caf::node_id own, std::uint64_t exported, std::function<verdict(const caf::node_id&)> bind)
     : limits_(limits),
-      signatures_(std::move(signatures)),
+      allowed_(std::move(allowed)),
       server_(server),
       own_(std::move(own)),
       exported_(exported),
@@ -219,7 +219,8 @@ gate::verdict gate::message(std::span<const std::byte> bytes) const {
     if (*signature == error_answer) return check_error(at);
     if (*signature == "@<>" || *signature == "@<>+@unit") return std::nullopt;
   }
-  if (signatures_->contains(std::string(*signature))) return std::nullopt;
+  const auto& listed = current_.is_response() ? allowed_->answers : allowed_->messages;
+  if (listed.contains(std::string(*signature))) return std::nullopt;
   constexpr std::size_t shown_max = 200;
   return fmt::format("a message of unlisted type {}", signature->substr(0, shown_max));
 }

@@ -12,13 +12,14 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
 #include <vector>
+
+#include "runtime/link/gate_rules.hpp"
 
 namespace dlls::runtime::link::detail {
 
@@ -69,7 +70,7 @@ class gate {
   // `own` is the local node. `exported` is the one local actor that the peer may address (0: none).
   // `bind` decides whether this peer may be that node; it is asked once, before any message.
   gate(
-      gate_limits limits, std::shared_ptr<const std::set<std::string>> signatures, bool server,
+      gate_limits limits, std::shared_ptr<const gate_rules::texts> allowed, bool server,
       caf::node_id own, std::uint64_t exported, std::function<verdict(const caf::node_id&)> bind);
 
   // Bytes from the peer, as BASP reads them: a header, then its payload if it has one.
@@ -89,7 +90,7 @@ class gate {
   verdict message(std::span<const std::byte> bytes) const;
 
   gate_limits limits_;
-  std::shared_ptr<const std::set<std::string>> signatures_;
+  std::shared_ptr<const gate_rules::texts> allowed_;
   bool server_;
   caf::node_id own_;
   std::uint64_t exported_;
