@@ -1,0 +1,124 @@
+#!/usr/bin/env python3
+"""Prefill and decode tokens a second, ours against llama.cpp: same file, same threads, in turns.
+
+    benchmarks/model/inference.py MODEL [--program build/release/bin/bench_inference] [--rounds 5]
+
+Installs llama-cpp-python from PyPI, built for this machine, into .cache/llama-cpp (minutes, once).
+Prints machine, seed, every round's figures, medians and ratios.
+"""
+import argparse
+import os
+import pathlib
+import platform
+import statistics
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+ENVIRONMENT = ROOT / ".cache" / "llama-cpp"
+PEER = "llama-cpp-python==0.3.36"
+
+
+def install_peer():
+    """Makes the virtual environment and starts this script again inside it."""
+    python = ENVIRONMENT / "bin" / "python"
+    if not list(ENVIRONMENT.glob("lib/python3*/site-packages/llama_cpp")):
+        print(f"installing {PEER} into {ENVIRONMENT} (compiled here, some minutes)", flush=True)
+        subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
+        subprocess.run(
+            [str(python), "-m", "pip", "install", "-q", "--no-binary", "llama-cpp-python", PEER,
+             "numpy"],
+            check=True, env={**os.environ, "CMAKE_ARGS": "-DGGML_NATIVE=ON"})
+    os.execv(str(python), [str(python), __file__, *sys.argv[1:]])
+
+
+class llama_cpp_peer:
+    """The C interface, so that no Python stands between two tokens but one call and an argmax."""
+
+    def __init__(self, model, threads, context):
+        import ctypes
+        import llama_cpp
+        self.api, self.ctypes = llama_cpp, ctypes
+        self.llama = llama_cpp.Llama(
+            model_path=model, n_ctx=context, n_batch=512, n_threads=threads,
+            n_threads_batch=threads, verbose=False)
+        self.context = self.llama._ctx.ctx
+        self.vocab = self.llama.n_vocab()
+
+    def feed(self, tokens):
+        import numpy
+        array = (self.ctypes.c_int32 * len(tokens))(*tokens)
+        batch = self.api.llama_batch_get_one(array, len(tokens))
+        if self.api.llama_decode(self.context, batch) != 0:
+            sys.exit("llama_decode failed")
+        logits = self.api.llama_get_logits_ith(self.context, -1)
+        return int(numpy.ctypeslib.as_array(logits, shape=(self.vocab,)).argmax())
+
+    def round(self, prompt, decode):
+        self.llama._ctx.kv_cache_clear()
+        start = time.perf_counter()
+        token = self.feed(prompt)
+        middle = time.perf_counter()
+        for _ in range(decode):
+            token = self.feed([token])
+        end = time.perf_counter()
+        return len(prompt) / (middle - start), decode / (end - middle)
+
+
+def ours(program, model, threads, prefill, decode, seed):
+    out = subprocess.run(
+        [program, model, f"threads={threads}", f"prefill={prefill}", f"decode={decode}",
+         "rounds=2", f"seed={seed}"], check=True, capture_output=True, text=True).stdout
+    fields = dict(part.split("=") for part in out.splitlines()[-1].split())  # the first warms up
+    return float(fields["prefill_per_s"]), float(fields["decode_per_s"]), fields["kernels"]
+
+
+def machine():
+    with open("/proc/cpuinfo") as lines:
+        names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    name = names[0] if names else platform.processor()
+    return f"{name}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}"
+
+
+def compare(options, threads):
+    import random
+    peer = llama_cpp_peer(options.model, threads, options.prefill + options.decode + 8)
+    chance = random.Random(options.seed)
+    prompt = [chance.randrange(peer.vocab) for _ in range(options.prefill)]
+    peer.round(prompt, 4)  # warms up
+    rows = []
+    for number in range(options.rounds):
+        theirs = peer.round(prompt, options.decode)
+        mine = ours(options.program, options.model, threads, options.prefill, options.decode,
+                    options.seed)
+        rows.append((*mine[:2], *theirs))
+        print(f"  threads {threads} round {number + 1}: prefill {mine[0]:.0f} / {theirs[0]:.0f}, "
+              f"decode {mine[1]:.1f} / {theirs[1]:.1f}", flush=True)
+    prefill, decode, peer_prefill, peer_decode = (statistics.median(c) for c in zip(*rows))
+    print(f"threads {threads}, {mine[2]}: prefill {options.prefill}: {prefill:.0f} against "
+          f"{peer_prefill:.0f} tok/s, {prefill / peer_prefill:.2f}x; decode {options.decode}: "
+          f"{decode:.1f} against {peer_decode:.1f} tok/s, {decode / peer_decode:.2f}x")
+
+
+def main():
+    parse = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parse.add_argument("model")
+    parse.add_argument(
+        "--program", default=str(ROOT / "build" / "release" / "bin" / "bench_inference"))
+    parse.add_argument("--threads", default="1,2")
+    parse.add_argument("--prefill", type=int, default=512)
+    parse.add_argument("--decode", type=int, default=64)
+    parse.add_argument("--rounds", type=int, default=5)
+    parse.add_argument("--seed", type=int, default=1)
+    options = parse.parse_args()
+    if pathlib.Path(sys.prefix) != ENVIRONMENT:
+        install_peer()
+    print(f"machine: {machine()}; seed {options.seed}; {PEER}; ours / llama.cpp, tokens/s")
+    for threads in options.threads.split(","):
+        compare(options, int(threads))
+
+
+if __name__ == "__main__":
+    main()
