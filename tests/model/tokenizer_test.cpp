@@ -97,6 +97,35 @@ TEST_CASE("pairs are merged in the order of their rank") {
   CHECK(vocabulary->piece(ids[2]) == "user");
 }
 
+TEST_CASE("short and long words merge as the definition of BPE says") {
+  const auto seed = Catch::rngSeed();
+  INFO("replay with --rng-seed " << seed);
+  base::random_source random{seed};
+  const auto vocabulary = tiny();
+  const auto merges = test::make_tiny_vocabulary().merges;
+  for (int round = 0; round < 300; ++round) {
+    std::string word;
+    for (auto left = 1 + random.below(100); left > 0; --left) word += "thelosuri"[random.below(9)];
+    // Joins the leftmost pair of the best rank until there is none.
+    std::vector<std::string> symbols;
+    for (const char c : word) symbols.emplace_back(1, c);
+    for (std::size_t rank = 0; rank < merges.size();) {
+      std::size_t i = 0;
+      while (i + 1 < symbols.size() && symbols[i] + " " + symbols[i + 1] != merges[rank]) ++i;
+      if (i + 1 >= symbols.size()) {
+        ++rank;
+        continue;
+      }
+      symbols[i] += symbols[i + 1];
+      symbols.erase(symbols.begin() + static_cast<std::ptrdiff_t>(i) + 1);
+      rank = 0;
+    }
+    std::vector<token_id> expected;
+    for (const auto& symbol : symbols) expected.push_back(vocabulary->find(symbol));
+    CHECK(vocabulary->encode(word, false) == expected);
+  }
+}
+
 TEST_CASE("special tokens are parsed only where the text is trusted") {
   const auto vocabulary = tiny();
   CHECK(vocabulary->encode("<|im_end|>", true) == std::vector<token_id>{2});
