@@ -7,19 +7,29 @@
 
 namespace dlls::test {
 
+// The repository that the tests run in: the nearest folder above with the references in it. (Not
+// from __FILE__, which a compiler cache makes relative.)
+inline std::filesystem::path repository() {
+  auto folder = std::filesystem::current_path();
+  while (!std::filesystem::exists(folder / "tests" / "parity" / "reference")) {
+    if (folder == folder.parent_path()) FAIL("run the tests inside the repository");
+    folder = folder.parent_path();
+  }
+  return folder;
+}
+
 // The folder in DLLS_REFERENCE, else the copies in the tree.
 inline std::filesystem::path reference_folder() {
   if (const char* named = std::getenv("DLLS_REFERENCE")) return named;
-  return std::filesystem::path{__FILE__}.parent_path().parent_path() / "parity" / "reference";
+  return repository() / "tests" / "parity" / "reference";
 }
 
 // The file in DLLS_TEST_MODEL, else where tools/quickstart puts it. Absent: warns, so that a
 // skipped test is seen, and gives nothing.
 inline std::optional<std::filesystem::path> test_model() {
-  const auto root = std::filesystem::path{__FILE__}.parent_path().parent_path().parent_path();
   const char* named = std::getenv("DLLS_TEST_MODEL");
-  const std::filesystem::path path =
-      named ? named : root / ".cache" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf";
+  const auto path = named ? std::filesystem::path{named}
+                          : repository() / ".cache" / "models" / "SmolLM2-135M-Instruct.Q4_1.gguf";
   if (std::filesystem::exists(path)) return path;
   WARN("SKIPPED: no model file at " << path.string() << "; set DLLS_TEST_MODEL");
   return std::nullopt;
