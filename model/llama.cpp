@@ -2,6 +2,8 @@
 #include "model/llama.hpp"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <new>
@@ -43,6 +45,15 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return fmt::format("({})", fmt::join(shape, ", "));
 }
 
+// These pages of the mapped file will hardly be read again; without this the model would stand in
+// memory twice. Whoever reads them after all gets them from the file.
+void let_go(std::span<const std::byte> mapped) {
+  const auto page = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
+  const auto start = reinterpret_cast<std::uintptr_t>(mapped.data());
+  const auto begin = (start + page - 1) / page * page, end = (start + mapped.size()) / page * page;
+  if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 // Finds and checks; the first failure is kept and everything after it does nothing.
 class loader {
  public:
@@ -75,10 +86,12 @@ class loader {
   // Packs everything that matrix() found. Throws std::bad_alloc.
   kernels::huge_buffer pack() {
     kernels::huge_buffer memory(bytes_);
-    for (const auto& p : places_)
+    for (const auto& p : places_) {
       *p.into = kernels::pack(
           memory.data() + p.offset, p.shape.type, p.shape.rows, p.shape.columns,
           p.from->data.data());
+      let_go(p.from->data);
+    }
     return memory;
   }
 
