@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <array>
 
 #include "base/file.hpp"
 #include "base/random.hpp"
@@ -50,6 +51,22 @@ base::errc code_of(unsigned status, std::string_view code) {
   return errc::internal;
 }
 
+// In a stream there is no status: the envelope's code has to do (gateway/detail/errors.cpp).
+unsigned status_of(std::string_view code) {
+  constexpr std::array<std::pair<std::string_view, unsigned>, 8> known{
+      {{"invalid_value", 400},
+       {"unsupported", 400},
+       {"model_not_found", 404},
+       {"not_found", 404},
+       {"rate_limit_exceeded", 429},
+       {"unavailable", 503},
+       {"timeout", 504},
+       {"storage_full", 507}}};
+  for (const auto& [name, status] : known)
+    if (code == name) return status;
+  return code == "cancelled" || code == "wrong_state" ? 409 : 500;
+}
+
 base::error error_of(unsigned status, std::string_view body) {
   const auto parsed = json_document::parse(body);
   const auto text = [&](std::string_view member) -> std::string {
@@ -60,6 +77,11 @@ base::error error_of(unsigned status, std::string_view body) {
   base::error out{code_of(status, text("/error/code")), std::move(message)};
   if (status == 401) out.hint = "give the key that the coordinator showed at its first start";
   return out;
+}
+
+base::error stream_error(std::string_view data) {
+  const auto parsed = json_document::parse(data);
+  return error_of(status_of(parsed ? parsed->text("/error/code").value_or("") : ""), data);
 }
 
 // One request under way. Every step gets the idle timeout anew.
@@ -266,7 +288,7 @@ base::result<> client::events(
     if (piece->empty()) break;
     text += *piece;
     while (const auto data = next_event(text)) {
-      if (data->starts_with("{\"error\"")) return error_of(500, *data);
+      if (data->starts_with("{\"error\":")) return stream_error(*data);
       done = done || *data == "[DONE]";
       if (!take(*data)) return {};
     }

@@ -61,6 +61,7 @@ class http_server::state {
   void forget(const client& who);
   void close_all(bool only_idle);
 
+  std::shared_ptr<backend> last_reference_;  // for what could not unwind; goes after io_
   asio::io_context io_{1};
   detail::shared_state shared_;
   std::optional<asio::ssl::context> tls_;
@@ -219,6 +220,7 @@ void http_server::state::stop(std::chrono::milliseconds grace) {
   });
   thread_.join();
   shared_.back->close();
+  if (!clients_.empty()) last_reference_ = shared_.to;
   shared_.to.reset();
 }
 

@@ -103,6 +103,14 @@ asio::awaitable<connection::arrival> connection::more(
   co_return arrival::bytes;
 }
 
+asio::awaitable<void> connection::wait(asio::steady_timer& timer) {
+  if (!usable()) co_return;
+  error_code ignored;
+  waiting_ = &timer;
+  co_await timer.async_wait(into(ignored));
+  waiting_ = nullptr;
+}
+
 asio::awaitable<bool> connection::write(std::string_view bytes, milliseconds stall) {
   const auto self = shared_from_this();
   while (!bytes.empty()) {
@@ -151,6 +159,7 @@ asio::awaitable<void> connection::shut_down() {
 void connection::close() {
   error_code ignored;
   plain_.close(ignored);
+  if (waiting_) waiting_->cancel();
   mark_closed();
 }
 

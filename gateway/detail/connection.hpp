@@ -36,7 +36,12 @@ class connection : public std::enable_shared_from_this<connection> {
   void consume(std::size_t bytes);
   // Waits until input() is longer than `have` bytes.
   asio::awaitable<arrival> more(std::size_t have, std::chrono::steady_clock::time_point deadline);
+  // The other side has ended its half, or everything is over.
   bool closed() const { return closed_; }
+  // Not yet cut off by close().
+  bool usable() const { return plain_.is_open(); }
+  // Waits for a timer of the one coroutine that serves this connection; close() ends the wait.
+  asio::awaitable<void> wait(asio::steady_timer& timer);
   // Called once when the other side closes or breaks; empty to stop watching.
   void when_closed(std::function<void()> tell) { when_closed_ = std::move(tell); }
 
@@ -59,6 +64,7 @@ class connection : public std::enable_shared_from_this<connection> {
   asio::steady_timer arrived_;   // cancelled when input_ grows or the stream ends
   asio::steady_timer consumed_;  // cancelled when input_ shrinks
   asio::steady_timer stall_;
+  asio::steady_timer* waiting_ = nullptr;
   std::function<void()> when_closed_;
   bool closed_ = false;
 };

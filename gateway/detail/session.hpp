@@ -1,7 +1,6 @@
 // Requests of one connection, one after the other: header, gate, route, key, body, answer.
 #pragma once
 #include <boost/asio/awaitable.hpp>
-#include <boost/asio/redirect_error.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
@@ -94,7 +93,8 @@ class session {
   bool keep_alive_ = false, is_1_1_ = true, head_only_ = false;
 };
 
-// Calls the backend and waits for its reply; deadline_exceeded when it doesn't come.
+// Calls the backend and waits for its reply; deadline_exceeded when it doesn't come or the
+// connection is cut off meanwhile.
 template <class T, class Start>
 asio::awaitable<base::result<T>> session::ask(Start start, std::chrono::milliseconds patience) {
   struct slot {
@@ -111,8 +111,7 @@ asio::awaitable<base::result<T>> session::ask(Start start, std::chrono::millisec
       if (here->waiting) here->waiting->cancel();
     });
   });
-  boost::system::error_code ignored;
-  if (!here->value) co_await timer.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  if (!here->value) co_await client_->wait(timer);
   here->waiting = nullptr;
   if (here->value) co_return std::move(*here->value);
   co_return base::error{base::errc::deadline_exceeded, "the coordinator did not answer in time"};

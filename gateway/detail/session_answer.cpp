@@ -11,7 +11,6 @@
 namespace dlls::gateway::detail {
 namespace {
 
-using boost::system::error_code;
 using std::chrono::steady_clock;
 
 constexpr std::size_t transfer_bytes = 64u << 10;
@@ -34,9 +33,8 @@ std::string chunk(std::string_view bytes) {
 }  // namespace
 
 asio::awaitable<void> session::sleep_until(steady_clock::time_point when) {
-  error_code ignored;
   wake_.expires_at(when);
-  co_await wake_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
+  co_await client_->wait(wake_);
 }
 
 std::string session::head_text(const response& what, framing how, std::uint64_t bytes) const {
@@ -75,9 +73,9 @@ asio::awaitable<bool> session::reply_to_route() {
     route_->handle(std::move(in_), *shared_.to, out);
   const auto patience = route_->patient ? forever : limits_.backend_answer;
   const auto deadline = steady_clock::now() + patience;
-  while (!out->started() && !out->gone() && steady_clock::now() < deadline)
+  while (!out->started() && !out->gone() && client_->usable() && steady_clock::now() < deadline)
     co_await sleep_until(deadline);
-  if (out->gone()) co_return false;
+  if (out->gone() || !client_->usable()) co_return false;
   if (!out->started())
     co_return co_await write_whole(to_response(
         base::error{base::errc::deadline_exceeded, "the coordinator did not answer in time"}));
@@ -124,7 +122,7 @@ asio::awaitable<bool> session::write_events(const std::shared_ptr<answer>& out) 
   auto text = head_text(out->head(), how, 0);
   if (!co_await client_->write(text, limits_.write_stall)) co_return false;
   if (head_only_) co_return false;
-  while (!out->gone()) {
+  while (!out->gone() && client_->usable()) {
     if (out->has_events())
       text = framed(out->take_events());
     else if (out->ended())

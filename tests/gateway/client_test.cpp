@@ -135,6 +135,7 @@ TEST_CASE("the client reads events until [DONE], or until it has enough") {
   const auto broken = c.events("/v1/chat/completions", body("breaking"), keep);
   REQUIRE_FALSE(broken);
   CHECK(broken.error().message == "the node went away");
+  CHECK(broken.error().code == base::errc::unavailable);
   CHECK(c.events("/v1/chat/completions", body("none"), keep).error().code == base::errc::not_found);
 }
 

@@ -104,7 +104,12 @@ class fake_backend final : public gateway::backend {
 
   void run(std::function<void()> job);
   template <class T>
-  void answer(const reply<T>& done, base::result<T> with);
+  void answer(const reply<T>& done, base::result<T> with) {
+    const std::unique_lock lock{mutex_};
+    if (silent_) return;
+    if (failure_.code != base::errc::ok) with = failure_;
+    run([done, with] { done(with); });
+  }
   base::result<gateway::job_info> owned_job(const caller& who, const std::string& id) const;
   base::result<stored_file> owned_file(const caller& who, const std::string& id) const;
 

@@ -325,6 +325,21 @@ TEST_CASE("stopping lets a request finish, cancels what does not, and closes idl
   l.server->stop();
 }
 
+TEST_CASE("stopping does not wait for a backend that never answers") {
+  live l;
+  l.backend->fall_silent();
+  raw_socket quick{l.port()}, slow{l.port()}, other{l.port()};
+  quick.send(get("/v1/models"));
+  slow.send(chat("tiny", false));
+  other.send("GET /nowhere HTTP/1.1\r\nHost: x\r\n\r\n");
+  contains(other.read_answer(), " 404 ");
+  const auto before = std::chrono::steady_clock::now();
+  l.server->stop(std::chrono::milliseconds{20});
+  CHECK(std::chrono::steady_clock::now() - before < std::chrono::milliseconds{900});
+  CHECK(l.server->connections() == 0);
+  CHECK(l.backend.use_count() == 1);
+}
+
 TEST_CASE("too many connections are closed at once, from one address and in all") {
   gateway::server_options options;
   options.limits.connections_per_address_max = 2;
