@@ -98,8 +98,7 @@ const std::vector<attack>& messages_to_actors() {
          return message_frame(
              s.system, 7, static_cast<std::uint64_t>(caf::atom("SpawnServ")),
              caf::make_message(
-                 caf::spawn_atom::value, std::string("x"), caf::message{},
-                 std::set<std::string>{}),
+                 caf::spawn_atom::value, std::string("x"), caf::message{}, std::set<std::string>{}),
              1, 1);
        }},
       {"read the configuration through ConfigServ", "by name",
@@ -150,7 +149,8 @@ const std::vector<attack>& frames() {
       {"announce a megabyte of notice", "are allowed",
        [](auto& s) {
          return with_length(
-             frame(s.system, operation::down_message, 0, 0, 7, 0, s.self, s.peer.node, caf::error{}),
+             frame(
+                 s.system, operation::down_message, 0, 0, 7, 0, s.self, s.peer.node, caf::error{}),
              1u << 20);
        }},
       {"have a message routed to a third node", "routed",
@@ -249,8 +249,8 @@ TEST_CASE("an answer to a true request is gated like any other message") {
   REQUIRE(asked);
   REQUIRE(asked->destination == 7);
   const auto answer = [&](const caf::message& content) {
-    peer.send(message_frame(
-        on.forge, 7, asked->source, content, asked->id | std::uint64_t{1} << 63));
+    peer.send(
+        message_frame(on.forge, 7, asked->source, content, asked->id | std::uint64_t{1} << 63));
   };
   std::string reason;
   SECTION("errors within errors, deep enough to exhaust a stack") {

@@ -56,8 +56,8 @@ struct enrolment_scene {
     link::enrolment e;
     e.signer = issued.authority;
     e.redeem = [this](
-                   const std::string& hash, const std::string& name,
-                   const std::string& certificate, const auto& done) {
+                   const std::string& hash, const std::string& name, const std::string& certificate,
+                   const auto& done) {
       fingerprint = certificate;
       // From another thread, as a ledger's writer would.
       std::thread{[this, hash, name, done] { done(book.redeem(hash, name)); }}.detach();
@@ -97,8 +97,9 @@ TEST_CASE("a token turns into a certificate that links, once") {
   REQUIRE(own);
   CHECK(own->certificate == on.home.path / "node/gpu0.pem");
   const auto mode = std::filesystem::status(own->certificate).permissions();
-  CHECK((mode & std::filesystem::perms::all) ==
-        (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
+  CHECK(
+      (mode & std::filesystem::perms::all) ==
+      (std::filesystem::perms::owner_read | std::filesystem::perms::owner_write));
 
   node_side node;
   auto call = node.dial(on.coordinator.port, *own);
@@ -155,13 +156,12 @@ TEST_CASE("a node's certificate cannot answer for the coordinator") {
   node_side thief;
   link::acceptor_events events;
   events.make_door = [](const link::connection_ptr&) { return caf::strong_actor_ptr{}; };
-  const auto port = thief.endpoint
-                        ->listen("127.0.0.1", 0, on.issued.of("node", "gpu9"), "node", events,
-                                 on.enrolment())
-                        .value();
+  const auto port =
+      thief.endpoint
+          ->listen("127.0.0.1", 0, on.issued.of("node", "gpu9"), "node", events, on.enrolment())
+          .value();
   const auto token = on.book.issue(*on.issued.authority);
-  const auto joined =
-      link::join("127.0.0.1", port, token, on.home.path / "node", "gpu0", patience);
+  const auto joined = link::join("127.0.0.1", port, token, on.home.path / "node", "gpu0", patience);
   CHECK(joined.error().code == errc::permission_denied);
   CHECK(on.book.asked() == 0);
 }

@@ -65,16 +65,15 @@ TEST_CASE("a peer may watch the exported actor and those that wrote to it, and n
   const auto peer = made_up_node(1);
   REQUIRE_FALSE(g.incoming(g.server_handshake(peer)));
   const auto monitor = [&](std::uint64_t actor) {
-    return frame(
-        g.system, operation::monitor_message, 0, 0, 0, actor, peer, g.system.node());
+    return frame(g.system, operation::monitor_message, 0, 0, 0, actor, peer, g.system.node());
   };
   CHECK_FALSE(g.incoming(monitor(exported)));
   CHECK(g.incoming(monitor(30)));
-  CHECK_FALSE(g.outgoing(
-      message_frame(g.system, 30, 5, caf::make_message(ping_atom::value, 1), 1)));
+  CHECK_FALSE(
+      g.outgoing(message_frame(g.system, 30, 5, caf::make_message(ping_atom::value, 1), 1)));
   CHECK_FALSE(g.incoming(monitor(30)));
-  CHECK_FALSE(g.outgoing(frame(
-      g.system, operation::down_message, 0, 0, 30, 0, g.system.node(), peer, caf::error{})));
+  CHECK_FALSE(g.outgoing(
+      frame(g.system, operation::down_message, 0, 0, 30, 0, g.system.node(), peer, caf::error{})));
   CHECK(g.incoming(monitor(30)));
 }
 

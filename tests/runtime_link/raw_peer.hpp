@@ -65,8 +65,8 @@ bytes frame(
   bytes made;
   caf::scoped_execution_unit unit{&system};
   caf::io::basp::header head{operation, flags, 0, data, source, destination};
-  auto writer = caf::make_callback(
-      [&](caf::serializer& sink) -> caf::error { return sink(payload...); });
+  auto writer =
+      caf::make_callback([&](caf::serializer& sink) -> caf::error { return sink(payload...); });
   caf::io::basp::instance::write(&unit, made, head, &writer);
   return made;
 }

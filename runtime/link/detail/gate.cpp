@@ -120,8 +120,9 @@ gate::verdict gate::incoming(caf::execution_unit* context, std::span<const std::
   }
   if (bytes.size() != frame_header::bytes) return "a header of another length";
   current_ = frame_header::read(bytes.first<frame_header::bytes>());
-  awaits_payload_ = current_.payload_bytes > 0;
-  return header(current_);
+  auto refused = header(current_);
+  awaits_payload_ = !refused && current_.payload_bytes > 0;
+  return refused;
 }
 
 gate::verdict gate::header(const frame_header& h) {
