@@ -72,6 +72,10 @@ class fake_handle final : public cancel_handle {
   fake_backend& home_;
 };
 
+std::shared_ptr<cancel_handle> fake_backend::new_handle() {
+  return std::make_shared<fake_handle>(*this);
+}
+
 fake_backend::fake_backend(replies how) {
   if (how == replies::inside) return;
   thread_ = std::thread([this] {
@@ -190,7 +194,7 @@ std::shared_ptr<generation_handle> fake_backend::generate(
   } else if (!silent_) {
     run([request, sink] { speak(request, *sink); });
   }
-  return std::make_shared<fake_handle>(*this);
+  return new_handle();
 }
 
 base::result<std::unique_ptr<upload>> fake_backend::begin_upload(

@@ -103,6 +103,7 @@ class fake_backend final : public gateway::backend {
   };
 
   void run(std::function<void()> job);
+  std::shared_ptr<gateway::cancel_handle> new_handle();
   template <class T>
   void answer(const reply<T>& done, base::result<T> with) {
     const std::unique_lock lock{mutex_};
