@@ -29,7 +29,7 @@ void gather_queries(const attend_range<float>& a, float* q) {
 }
 
 // Turns one row's scores of `seen` positions into weights against the row's running peak; the rest
-// of the block weighs nothing. Returns by what older weights shrink.
+// of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
 float weigh(float* score, std::size_t seen, float& peak, float& sum) {
   if (seen == 0) {
     std::memset(score, 0, attend_positions * sizeof(float));
@@ -46,7 +46,6 @@ float weigh(float* score, std::size_t seen, float& peak, float& sum) {
     lanes::store(score + i, e);
     total = lanes::add(total, e);
   }
-  for (auto i = seen; i < attend_positions; ++i) score[i] = 0;
   const float shrink = peak == -INFINITY ? 0.0f : __builtin_expf(peak - new_peak);
   sum = sum * shrink + lanes::sum(total);
   peak = new_peak;
