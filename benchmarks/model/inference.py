@@ -57,13 +57,22 @@ class llama_cpp_peer:
 
     def round(self, prompt, decode):
         self.llama._ctx.kv_cache_clear()
-        start = time.perf_counter()
+        stamps = [stamp()]
         token = self.feed(prompt)
-        middle = time.perf_counter()
+        stamps.append(stamp())
         for _ in range(decode):
             token = self.feed([token])
-        end = time.perf_counter()
-        return len(prompt) / (middle - start), decode / (end - middle)
+        stamps.append(stamp())
+        return rates(len(prompt), stamps[0], stamps[1]) + rates(decode, stamps[1], stamps[2])
+
+
+def stamp():
+    return time.perf_counter(), time.process_time()
+
+
+def rates(tokens, start, end):
+    """Tokens a second by the wall and in processor time."""
+    return tuple(tokens / (b - a) for a, b in zip(start, end))
 
 
 def ours(program, model, threads, prefill, decode, seed):
@@ -71,7 +80,8 @@ def ours(program, model, threads, prefill, decode, seed):
         [program, model, f"threads={threads}", f"prefill={prefill}", f"decode={decode}",
          "rounds=2", f"seed={seed}"], check=True, capture_output=True, text=True).stdout
     fields = dict(part.split("=") for part in out.splitlines()[-1].split())  # the first warms up
-    return float(fields["prefill_per_s"]), float(fields["decode_per_s"]), fields["kernels"]
+    figures = [f"{phase}_per_{unit}" for phase in ("prefill", "decode") for unit in ("s", "cpu_s")]
+    return tuple(float(fields[name]) for name in figures), fields["kernels"]
 
 
 def machine():
@@ -87,18 +97,20 @@ def compare(options, threads):
     chance = random.Random(options.seed)
     prompt = [chance.randrange(peer.vocab) for _ in range(options.prefill)]
     peer.round(prompt, 4)  # warms up
-    rows = []
+    rounds = []
     for number in range(options.rounds):
         theirs = peer.round(prompt, options.decode)
-        mine = ours(options.program, options.model, threads, options.prefill, options.decode,
-                    options.seed)
-        rows.append((*mine[:2], *theirs))
+        mine, kernels = ours(options.program, options.model, threads, options.prefill,
+                             options.decode, options.seed)
+        rounds.append((mine, theirs))
         print(f"  threads {threads} round {number + 1}: prefill {mine[0]:.0f} / {theirs[0]:.0f}, "
-              f"decode {mine[1]:.1f} / {theirs[1]:.1f}", flush=True)
-    prefill, decode, peer_prefill, peer_decode = (statistics.median(c) for c in zip(*rows))
-    print(f"threads {threads}, {mine[2]}: prefill {options.prefill}: {prefill:.0f} against "
-          f"{peer_prefill:.0f} tok/s, {prefill / peer_prefill:.2f}x; decode {options.decode}: "
-          f"{decode:.1f} against {peer_decode:.1f} tok/s, {decode / peer_decode:.2f}x")
+              f"decode {mine[2]:.1f} / {theirs[2]:.1f}", flush=True)
+    for index, what in enumerate((
+            f"prefill {options.prefill}, by the wall", f"prefill {options.prefill}, per cpu second",
+            f"decode {options.decode}, by the wall", f"decode {options.decode}, per cpu second")):
+        mine, theirs = (statistics.median(r[side][index] for r in rounds) for side in (0, 1))
+        print(f"threads {threads}, {kernels}: {what}: {mine:.1f} against {theirs:.1f} tok/s, "
+              f"{mine / theirs:.2f}x")
 
 
 def main():
