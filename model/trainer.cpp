@@ -135,8 +135,10 @@ base::result<> trainer::state::start(const std::filesystem::path& folder) {
     draw_weights(layout, spec.seed, into);
   else if (auto ok = read_weights(*base, layout, into); !ok)
     return ok;
-  std::ranges::fill(bytes_of(weights.moment1), std::byte{0});
-  std::ranges::fill(bytes_of(weights.moment2), std::byte{0});
+  if (store) {  // a broken checkpoint may have been read into them
+    weights.moment1 = training_buffer<float>(layout.values());
+    weights.moment2 = training_buffer<float>(layout.values());
+  }
   return {};
 }
 

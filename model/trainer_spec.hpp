@@ -31,8 +31,9 @@ struct training_spec {
   // Examples of one optimizer step (0: all of them). Examples have their own length; the loss is
   // the mean over all counted targets of the step.
   std::uint32_t batch_rows = 8;
-  // A step's examples are worked off in pieces of about this many tokens: bounds the memory.
-  std::uint32_t micro_batch_tokens = 1024;
+  // A step's examples are worked off in pieces of at most this many tokens (a longer example
+  // alone): bounds the memory, and the gradient is the same but for rounding.
+  std::uint32_t micro_batch_tokens = 512;
   double learning_rate = 1e-4;
   double beta1 = 0.9;
   double beta2 = 0.95;
