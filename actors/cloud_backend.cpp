@@ -97,7 +97,7 @@ void cloud_backend::authenticate(std::string key, gateway::reply<gateway::caller
 
 void cloud_backend::health(gateway::reply<gateway::health_info> done) {
   services_.actors->ask(
-      services_.coordinator, local_answer, list_nodes{},
+      services_.coordinator, local_answer, ask_nodes{},
       [done = std::move(done), jobs = services_.jobs, version = services_.version](
           result<node_list> all) {
         gateway::health_info info;
@@ -115,7 +115,7 @@ void cloud_backend::health(gateway::reply<gateway::health_info> done) {
 void cloud_backend::list_models(
     gateway::caller, gateway::reply<std::vector<gateway::model_info>> done) {
   services_.actors->ask(
-      services_.coordinator, local_answer, list_nodes{},
+      services_.coordinator, local_answer, ask_nodes{},
       [done = std::move(done)](result<node_list> all) {
         if (!all) return done(all.error());
         done(models_of(*all));
@@ -165,7 +165,7 @@ std::shared_ptr<gateway::cancel_handle> cloud_backend::watch_job(
 void cloud_backend::list_nodes(
     gateway::caller, gateway::reply<std::vector<gateway::node_info>> done) {
   services_.actors->ask(
-      services_.coordinator, local_answer, dlls::actors::list_nodes{},
+      services_.coordinator, local_answer, ask_nodes{},
       [done = std::move(done)](result<node_list> all) {
         if (!all) return done(all.error());
         std::vector<gateway::node_info> nodes;
@@ -188,7 +188,7 @@ void cloud_backend::traffic(
     gateway::caller who, std::string job,
     gateway::reply<std::vector<gateway::node_traffic>> done) {
   services_.actors->ask(
-      services_.coordinator, local_answer, dlls::actors::list_nodes{},
+      services_.coordinator, local_answer, ask_nodes{},
       [done = std::move(done), job, owner = who.owner, jobs = services_.jobs](result<node_list> all) {
         if (!all) return done(all.error());
         auto list = std::make_shared<std::vector<gateway::node_traffic>>();
@@ -219,12 +219,12 @@ void cloud_backend::traffic(
                   auto phase = data ? text_member(*data, "link_phase") : result<std::string>{error{}};
                   if (!phase) continue;
                   const auto whole = [&](std::string_view name) {
-                    return whole_member(*data, name, 0, 0, ~std::uint64_t{0}).value_or(0);
+                    return value_or(whole_member(*data, name, 0, 0, ~std::uint64_t{0}), std::uint64_t{0});
                   };
                   gateway::traffic_phase told;
                   told.job = job;
                   told.phase = *phase;
-                  told.seconds = number_member(*data, "seconds", 0).value_or(0);
+                  told.seconds = value_or(number_member(*data, "seconds", 0), double{0});
                   told.count = {
                       whole("bytes_sent"), whole("bytes_received"), whole("packets_sent"),
                       whole("packets_received")};
@@ -272,9 +272,9 @@ namespace {
 
 gateway::webhook_info webhook_from(const json::value& value) {
   gateway::webhook_info info;
-  info.url = text_member(value, "url", "").value_or("");
+  info.url = value_or(text_member(value, "url", ""), std::string{});
   info.created = static_cast<std::int64_t>(
-      whole_member(value, "created", 0, 0, 1ull << 40).value_or(0));
+      value_or(whole_member(value, "created", 0, 0, 1ull << 40), std::uint64_t{0}));
   const auto& members = value.as_object();
   const auto flag = [&](const char* name, bool otherwise) {
     const auto* found = members.if_contains(name);

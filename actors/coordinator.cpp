@@ -11,7 +11,7 @@ namespace dlls::actors {
 using base::result;
 
 coordinator::coordinator(caf::actor_config& config, coordinator_services services)
-    : co_actor(config), services_(std::move(services)) {}
+    : co_actor(config), services_(std::move(services)), ledger_(this, services_.jobs) {}
 
 coordinator::behavior_type coordinator::make_behavior() {
   tasks().spawn(recover());
@@ -35,17 +35,10 @@ coordinator::connected* coordinator::find_connected(const std::string& node) {
 
 runtime::task<result<ledger::job>> coordinator::advance(ledger::edge step) {
   const bool tells = step.outbox.has_value();
-  auto moved = co_await from_ledger<ledger::job>(
-      [jobs = services_.jobs, step](auto done) { jobs->advance(step, std::move(done)); });
+  auto moved = co_await ledger_.advance(step);
   if (moved && tells && services_.outbox_written) services_.outbox_written();
   if (moved) base::log_info("coordinator", "job {} is {}", moved->id, ledger::name(moved->state));
   co_return moved;
-}
-
-runtime::task<result<ledger::job>> coordinator::find_job(std::string id) {
-  co_return co_await from_ledger<ledger::job>([jobs = services_.jobs, id](auto done) {
-    jobs->find_job(ledger::any_owner, id, std::move(done));
-  });
 }
 
 // Every job in these states, oldest first; read in pages, so that the ledger's thread serves others between.
@@ -56,8 +49,7 @@ runtime::task<std::vector<ledger::job>> coordinator::all_jobs(ledger::state_set 
   filter.limit = 100;
   filter.order = ledger::order::oldest_first;
   for (;;) {
-    auto page = co_await from_ledger<ledger::page<ledger::job>>(
-        [jobs = services_.jobs, filter](auto done) { jobs->list_jobs(filter, std::move(done)); });
+    auto page = co_await ledger_.list_jobs(filter);
     if (!page) {
       base::log_error("coordinator", "the ledger does not list jobs: {}", page.error().text());
       break;

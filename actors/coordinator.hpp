@@ -14,6 +14,7 @@
 
 #include "actors/coordinator_state.hpp"
 #include "actors/coordinator_timing.hpp"
+#include "actors/ledger_calls.hpp"
 #include "actors/messages.hpp"
 #include "actors/transfer.hpp"
 #include "base/clock.hpp"
@@ -43,6 +44,7 @@ struct start_generation {
   generation_spec spec;
   bool stream = false;
   std::shared_ptr<gateway::generation_sink> sink;
+  start_generation() = default;
 };
 // What the door actor of one connection accepts besides the protocol.
 using door_actor =
@@ -55,40 +57,50 @@ struct arrival {
   door_actor door;   // its door actor here
   std::function<link_reading()> account;
   hello said;
+  arrival() = default;
 };
 struct departure {
   std::string node;
   std::uint64_t epoch = 0;
   std::string why;
+  departure() = default;
 };
 template <class Message>
 struct from_node {
   std::string node;
   Message message;
+  from_node() = default;
+  from_node(std::string n, Message m) : node(std::move(n)), message(std::move(m)) {}
 };
 struct wake {};  // something was submitted
 struct cancel_job {
   std::string owner, id;
+  cancel_job() = default;
 };
 struct release_job {
   std::string owner, id;
+  release_job() = default;
 };
 struct watch_job {
   std::string owner, id;
   std::uint64_t watcher = 0;
   std::shared_ptr<gateway::progress_sink> sink;
+  watch_job() = default;
 };
 struct unwatch_job {
   std::uint64_t watcher = 0;
+  unwatch_job() = default;
 };
 struct bring_artifact {  // to the cloud's store, from the node that has it
   ledger::job job;
   artifact_ref what;
+  bring_artifact() = default;
 };
-struct list_nodes {};
+struct ask_nodes {};
 struct node_list {
   std::vector<node_view> nodes;
   std::map<std::string, link_reading> readings;  // of the connected ones
+  node_list() = default;
 };
 
 using coordinator_actor = caf::typed_actor<
@@ -99,7 +111,7 @@ using coordinator_actor = caf::typed_actor<
     caf::replies_to<release_job>::with<ledger::job>, caf::reacts_to<watch_job>,
     caf::reacts_to<unwatch_job>, caf::reacts_to<start_generation>, caf::reacts_to<stop_generation>,
     caf::replies_to<bring_artifact>::with<artifact_ref>,
-    caf::replies_to<list_nodes>::with<node_list>>;
+    caf::replies_to<ask_nodes>::with<node_list>>;
 
 struct coordinator_services {
   std::shared_ptr<ledger::ledger> jobs;
@@ -137,7 +149,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   runtime::task<> recover();
   void change_models(from_node<models_changed> news);
   runtime::task<> remember_models();
-  node_list list(list_nodes);
+  node_list list(ask_nodes);
 
   // --- jobs (coordinator_jobs.cpp)
   void begin_dispatch(wake);
@@ -174,19 +186,11 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
       double seconds);
   connected* find_connected(const std::string& node);
 
-  // An operation of the ledger, awaited.
-  template <class T>
-  auto from_ledger(std::function<void(ledger::reply<T>)> operation) {
-    return runtime::try_completion<T>(
-        this, [operation = std::move(operation)](runtime::resolver<T> done) {
-          operation([done](base::result<T> answer) { done(std::move(answer)); });
-        });
-  }
   runtime::task<base::result<ledger::job>> advance(ledger::edge step);
-  runtime::task<base::result<ledger::job>> find_job(std::string id);
   runtime::task<std::vector<ledger::job>> all_jobs(ledger::state_set states);
 
   coordinator_services services_;
+  ledger_calls<coordinator> ledger_;
   coordinator_state state_;
   std::map<std::string, connected> connected_;
   std::map<std::uint64_t, watcher> watchers_;
@@ -215,6 +219,6 @@ CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::release_job)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::watch_job)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::unwatch_job)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::bring_artifact)
-CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::list_nodes)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::ask_nodes)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::node_list)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::ledger::job)

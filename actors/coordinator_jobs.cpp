@@ -19,6 +19,11 @@ using ledger::job_state;
 
 namespace {
 
+constexpr ledger::state_set waiting_states{job_state::submitted, job_state::queued};
+constexpr ledger::state_set cancellable_states{
+    job_state::submitted, job_state::queued, job_state::offered,
+    job_state::running, job_state::lost_contact, job_state::ready};
+
 // What an edge says to whoever reads the job's events.
 ledger::new_event line(std::string text, ledger::event_level level = ledger::event_level::info) {
   return ledger::new_event{std::move(text), level};
@@ -32,6 +37,20 @@ result<std::vector<artifact_ref>> inputs_of(const ledger::job& job) {
   const auto* inputs = members ? members->if_contains("inputs") : nullptr;
   if (!inputs) return std::vector<artifact_ref>{};
   return artifacts_from(*inputs);
+}
+
+result<> check_inputs(const ledger::job& job, const ledger::artifact_store& store) {
+  auto inputs = inputs_of(job);
+  if (!inputs) return inputs.error();
+  for (const auto& input : *inputs) {
+    auto path = store.path_of(input.sha256);
+    if (!path) return path.error();
+    auto good = job.kind == "fine_tune"  ? check_chat_jsonl(*path)
+                : job.kind == "pretrain" ? check_text(*path)
+                                         : result<>{};
+    if (!good) return good;
+  }
+  return {};
 }
 
 }  // namespace
@@ -48,7 +67,7 @@ void coordinator::begin_dispatch(wake) {
 runtime::task<> coordinator::dispatch() {
   do {
     dispatch_again_ = false;
-    auto jobs = co_await all_jobs({job_state::submitted, job_state::queued});
+    auto jobs = co_await all_jobs(waiting_states);
     const auto now_ms = services_.clock->wall().count();
     for (auto& job : jobs) {
       if (busy_.contains(job.id)) continue;
@@ -71,21 +90,8 @@ runtime::task<> coordinator::dispatch() {
 
 // submitted -> queued, or failed with the line that is wrong.
 runtime::task<> coordinator::validate(ledger::job job) {
-  auto checked = co_await runtime::offload(
-      this, *services_.disk, [job, store = services_.artifacts]() -> result<> {
-        auto inputs = inputs_of(job);
-        if (!inputs) return inputs.error();
-        for (const auto& input : *inputs) {
-          auto path = store->path_of(input.sha256);
-          if (!path) return path.error();
-          if (job.kind == "fine_tune") {
-            if (auto good = check_chat_jsonl(*path); !good) return good;
-          } else if (job.kind == "pretrain") {
-            if (auto good = check_text(*path); !good) return good;
-          }
-        }
-        return {};
-      });
+  auto check = [job, store = services_.artifacts] { return check_inputs(job, *store); };
+  auto checked = co_await runtime::offload(this, *services_.disk, check);
   ledger::edge step{job.id, job_state::submitted, checked ? job_state::queued : job_state::failed};
   if (checked) {
     step.event = line("files validated, waiting for a node");
@@ -104,9 +110,7 @@ runtime::task<> coordinator::validate(ledger::job job) {
 runtime::task<> coordinator::run(ledger::job job, std::string node) {
   if (!busy_.insert(job.id).second) co_return;
   state_.lease(node, job.id);
-  auto granted = co_await from_ledger<ledger::job>([this, job, node](auto done) {
-    services_.jobs->grant(job.id, node, job.fence, std::move(done));
-  });
+  auto granted = co_await ledger_.grant(job, node);
   auto inputs = granted ? inputs_of(*granted) : result<std::vector<artifact_ref>>{granted.error()};
   auto* at = find_connected(node);
   if (!inputs || !at) {
@@ -160,9 +164,7 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
     case errc::unavailable:
     case errc::deadline_exceeded: {
       // On a lost link see_off has paused it already; then this is refused, which is as good.
-      co_await from_ledger<ledger::job>([this, job, why](auto done) {
-        services_.jobs->pause_job(job.id, job.fence, why.message, std::move(done));
-      });
+      co_await ledger_.pause_job(job, why.message);
       state_.end_lease(job.id);
       break;
     }
@@ -197,7 +199,7 @@ runtime::task<> coordinator::ask_when_late(ledger::job job) {
   if (!timed_.insert(job.id).second) co_return;
   for (;;) {
     co_await runtime::sleep(this, services_.timing.deadline);
-    auto now = co_await find_job(job.id);
+    auto now = co_await ledger_.find_job(job.id);
     if (!now || now->state != job_state::running || now->fence != job.fence) break;
     auto* at = find_connected(now->node);
     if (!at) break;  // see_off has paused it
@@ -205,29 +207,20 @@ runtime::task<> coordinator::ask_when_late(ledger::job job) {
         co_await runtime::try_ask(this, at->at, services_.timing.status, status{ref_of(*now)});
     if (answer) continue;
     base::log_warning("coordinator", "job {}: {}", job.id, answer.error().text());
-    co_await from_ledger<ledger::job>([this, job](auto done) {
-      services_.jobs->pause_job(
-          job.id, job.fence, "its deadline passed and the node did not answer", std::move(done));
-    });
+    co_await ledger_.pause_job(job, "its deadline passed and the node did not answer");
     break;
   }
   timed_.erase(job.id);
 }
 
 runtime::task<ledger::job> coordinator::cancel_one(cancel_job order) {
-  auto job = co_await from_ledger<ledger::job>([this, order](auto done) {
-    services_.jobs->find_job(order.owner, order.id, std::move(done));
-  });
+  auto job = co_await ledger_.find_job(order.id, order.owner);
   if (!job) throw failure(job.error());
   if (ledger::is_final(job->state) || job->state == job_state::fetched)
     throw failure(error{
         errc::failed_precondition,
         fmt::format("job {} has ended: it is {}", job->id, ledger::name(job->state))});
-  ledger::edge step{
-      job->id,
-      {job_state::submitted, job_state::queued, job_state::offered, job_state::running,
-       job_state::lost_contact, job_state::ready},
-      job_state::cancelled};
+  ledger::edge step{job->id, cancellable_states, job_state::cancelled};
   step.event = line("cancelled by its owner");
   step.outbox = webhook_for(*job, "cancelled", services_.clock->wall().count());
   auto moved = co_await advance(step);
@@ -243,11 +236,9 @@ runtime::task<ledger::job> coordinator::cancel_one(cancel_job order) {
 }
 
 runtime::task<ledger::job> coordinator::release_one(release_job order) {
-  auto job = co_await from_ledger<ledger::job>([this, order](auto done) {
-    services_.jobs->find_job(
-        order.owner.empty() ? ledger::any_owner : ledger::owner_scope{order.owner}, order.id,
-        std::move(done));
-  });
+  ledger::owner_scope owner;  // anybody's, for the coordinator itself
+  if (!order.owner.empty()) owner = order.owner;
+  auto job = co_await ledger_.find_job(order.id, owner);
   if (!job) throw failure(job.error());
   if (job->state == job_state::released) co_return *job;
   ledger::edge step{job->id, job_state::fetched, job_state::released};
@@ -266,7 +257,8 @@ runtime::task<> coordinator::release_old() {
   for (;;) {
     co_await runtime::sleep(this, std::chrono::hours{1});
     const auto before = services_.clock->wall().count() - services_.timing.retention.count();
-    for (const auto& job : co_await all_jobs(job_state::fetched)) {
+    const auto fetched = co_await all_jobs(job_state::fetched);
+    for (const auto& job : fetched) {
       if (job.finished_ms.value_or(job.updated_ms) > before) continue;
       try {
         release_job order;

@@ -20,6 +20,8 @@ namespace {
 constexpr ledger::state_set assigned_states{
     job_state::offered, job_state::running, job_state::lost_contact, job_state::ready,
     job_state::fetched};
+constexpr ledger::state_set away_states{
+    job_state::offered, job_state::running, job_state::lost_contact};
 constexpr const char* models_setting = "node_models";
 
 }  // namespace
@@ -71,9 +73,7 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
     ledger::edge step{job.id, job_state::offered, job_state::queued};
     if (job.state == job_state::running) {
       // Running there, as far as we knew, and unknown there: pause, then grant anew.
-      auto paused = co_await from_ledger<ledger::job>([this, job](auto done) {
-        services_.jobs->pause_job(job.id, job.fence, "the node does not hold it", std::move(done));
-      });
+      auto paused = co_await ledger_.pause_job(job, "the node does not hold it");
       if (paused && find_connected(node)) tasks().spawn(run(*paused, node));
       continue;
     }
@@ -87,9 +87,7 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
 runtime::task<> coordinator::resume(ledger::job job, std::string node) {
   state_.lease(node, job.id);
   if (job.state == job_state::lost_contact) {
-    auto back = co_await from_ledger<ledger::job>([this, job, node](auto done) {
-      services_.jobs->resume(job.id, node, job.fence, std::move(done));
-    });
+    auto back = co_await ledger_.resume(job, node);
     if (!back) co_return;
     job = *back;
   }
@@ -117,8 +115,7 @@ void coordinator::see_off(departure who) {
 
 runtime::task<> coordinator::pause_jobs(std::string node, std::string why) {
   if (find_connected(node)) co_return;
-  auto paused = co_await from_ledger<std::vector<ledger::job>>(
-      [this, node, why](auto done) { services_.jobs->pause(node, why, std::move(done)); });
+  auto paused = co_await ledger_.pause(node, why);
   if (!paused) {
     base::log_error("coordinator", "jobs of {} not paused: {}", node, paused.error().text());
     co_return;
@@ -146,8 +143,7 @@ runtime::task<> coordinator::await_return(std::string node) {
 
 // After a start: whoever held a lease is not linked now. What a node can do is remembered.
 runtime::task<> coordinator::recover() {
-  auto remembered = co_await from_ledger<std::optional<std::string>>(
-      [this](auto done) { services_.jobs->get_setting(models_setting, std::move(done)); });
+  auto remembered = co_await ledger_.get_setting(models_setting);
   if (remembered && *remembered) {
     if (auto value = parse_json(**remembered); value && value->is_object()) {
       for (const auto& [node, names] : value->get_object()) {
@@ -161,8 +157,8 @@ runtime::task<> coordinator::recover() {
     }
   }
   std::set<std::string> holders;
-  for (const auto& job : co_await all_jobs({job_state::offered, job_state::running, job_state::lost_contact}))
-    holders.insert(job.node);
+  const auto leased = co_await all_jobs(away_states);
+  for (const auto& job : leased) holders.insert(job.node);
   for (const auto& node : holders) {
     if (find_connected(node)) continue;
     tasks().spawn(pause_jobs(node, "the coordinator was restarted"));
@@ -184,14 +180,11 @@ runtime::task<> coordinator::remember_models() {
     for (const auto& model : node.models) names.emplace_back(model.name);
     all[name] = std::move(names);
   }
-  auto text = boost::json::serialize(all);
-  auto done = co_await from_ledger<bool>([this, text](auto reply) {
-    services_.jobs->set_setting(models_setting, text, std::move(reply));
-  });
+  auto done = co_await ledger_.set_setting(models_setting, boost::json::serialize(all));
   if (!done) base::log_warning("coordinator", "models not remembered: {}", done.error().text());
 }
 
-node_list coordinator::list(list_nodes) {
+node_list coordinator::list(ask_nodes) {
   node_list all;
   for (const auto& [name, node] : state_.nodes()) all.nodes.push_back(node);
   for (const auto& [name, node] : connected_)

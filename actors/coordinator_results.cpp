@@ -5,7 +5,6 @@
 #include <boost/json.hpp>
 
 #include "actors/coordinator.hpp"
-#include "actors/seal.hpp"
 #include "actors/wire_json.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
@@ -30,7 +29,7 @@ std::int64_t trained_tokens_of(const manifest& result) {
   auto metrics = parse_json(result.metrics_json);
   if (!metrics) return 0;
   return static_cast<std::int64_t>(
-      whole_member(*metrics, "trained_tokens", 0, 0, 1ull << 62).value_or(0));
+      value_or(whole_member(*metrics, "trained_tokens", 0, 0, 1ull << 62), std::uint64_t{0}));
 }
 
 gateway::job_progress to_gateway(const progress& step) {
@@ -52,13 +51,34 @@ gateway::job_info end_of(const ledger::job& job) {
   return end;
 }
 
+// The loss of each step, from the metrics that were picked up; empty for jobs without.
+result<boost::json::array> read_curve(
+    const std::string& manifest_json, const ledger::artifact_store& store) {
+  auto listed_json = parse_json(manifest_json);
+  auto listed = listed_json ? manifest_from(*listed_json) : result<manifest>{listed_json.error()};
+  if (!listed) return listed.error();
+  for (const auto& one : listed->artifacts) {
+    if (one.name != "metrics.json") continue;
+    auto path = store.path_of(one.sha256);
+    if (!path) return path.error();
+    auto text = base::read_file(*path, pick_up_bytes_max);
+    if (!text) return text.error();
+    auto value = parse_json(*text);
+    if (!value) return value.error();
+    const auto* members = value->if_object();
+    const auto* lines = members ? members->if_contains("curve") : nullptr;
+    if (lines && lines->is_array()) return lines->get_array();
+  }
+  return boost::json::array{};
+}
+
 }  // namespace
 
 runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
   const auto& said = word.message;
   auto* at = find_connected(word.node);
   const auto now = at && at->account ? at->account() : link_reading{};
-  auto job = co_await find_job(said.job.id);
+  auto job = co_await ledger_.find_job(said.job.id);
   if (!job && job.error().code != errc::not_found) throw failure(job.error());
   // An older grant, somebody else's job, or one that has ended: nobody will come for it.
   if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
@@ -104,7 +124,7 @@ runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
 
 runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
   const auto& said = word.message;
-  auto job = co_await find_job(said.job.id);
+  auto job = co_await ledger_.find_job(said.job.id);
   if (!job && job.error().code != errc::not_found) throw failure(job.error());
   if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
     co_return noted{true};
@@ -170,28 +190,16 @@ runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
 
 // The loss curve travelled with the result, not during the silence: here it becomes the job's events.
 runtime::task<> coordinator::tell_curve(ledger::job job) {
-  auto curve = co_await runtime::offload(
-      this, *services_.disk, [job, store = services_.artifacts]() -> result<boost::json::array> {
-        auto listed = manifest_from(parse_json(job.manifest_json).value());
-        if (!listed) return listed.error();
-        for (const auto& one : listed->artifacts) {
-          if (one.name != "metrics.json") continue;
-          auto path = store->path_of(one.sha256);
-          auto text = path ? base::read_file(*path, pick_up_bytes_max) : path.error();
-          auto value = text ? parse_json(*text) : result<boost::json::value>{text.error()};
-          if (!value) return value.error();
-          const auto* members = value->if_object();
-          const auto* lines = members ? members->if_contains("curve") : nullptr;
-          if (lines && lines->is_array()) return lines->get_array();
-        }
-        return boost::json::array{};
-      });
+  auto read = [manifest_json = job.manifest_json, store = services_.artifacts] {
+    return read_curve(manifest_json, *store);
+  };
+  auto curve = co_await runtime::offload(this, *services_.disk, read);
   if (!curve) co_return;
   const auto every = std::max<std::size_t>(1, (curve->size() + curve_lines_max - 1) / curve_lines_max);
   for (std::size_t i = 0; i < curve->size(); ++i) {
     if (i % every && i + 1 != curve->size()) continue;
-    const auto step = whole_member((*curve)[i], "step", 0, 0, 1ull << 62).value_or(0);
-    const auto loss = number_member((*curve)[i], "loss", 0).value_or(0);
+    const auto step = value_or(whole_member((*curve)[i], "step", 0, 0, 1ull << 62), std::uint64_t{0});
+    const auto loss = value_or(number_member((*curve)[i], "loss", 0), double{0});
     ledger::new_event line{fmt::format("Step {}: training loss={:.4f}", step, loss)};
     line.type = "metrics";
     line.data_json =
@@ -202,12 +210,11 @@ runtime::task<> coordinator::tell_curve(ledger::job job) {
 
 runtime::task<result<>> coordinator::pull_artifact(
     ledger::job job, std::string node, artifact_ref what) {
-  co_return co_await fetch_artifact(
-      this, services_.artifacts, services_.disk, what,
-      [this, node, ref = ref_of(job), sha256 = what.sha256](
-          std::uint64_t offset, std::uint32_t bytes_max) {
-        return ask_chunk_of(node, ref, sha256, offset, bytes_max);
-      });
+  const ask_chunk ask = [this, node, ref = ref_of(job), sha256 = what.sha256](
+                            std::uint64_t offset, std::uint32_t bytes_max) {
+    return ask_chunk_of(node, ref, sha256, offset, bytes_max);
+  };
+  co_return co_await fetch_artifact(this, services_.artifacts, services_.disk, what, ask);
 }
 
 runtime::task<result<chunk>> coordinator::ask_chunk_of(
@@ -231,9 +238,7 @@ runtime::task<artifact_ref> coordinator::bring(bring_artifact order) {
 void coordinator::watch_one(watch_job order) { tasks().spawn(begin_watch(std::move(order))); }
 
 runtime::task<> coordinator::begin_watch(watch_job order) {
-  auto job = co_await from_ledger<ledger::job>([this, order](auto done) {
-    services_.jobs->find_job(order.owner, order.id, std::move(done));
-  });
+  auto job = co_await ledger_.find_job(order.id, order.owner);
   if (!job) {
     order.sink->failed(job.error());
     co_return;

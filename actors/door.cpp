@@ -62,7 +62,7 @@ struct sink_guard {
 }  // namespace
 
 door::door(caf::actor_config& config, door_services services)
-    : co_actor(config), services_(std::move(services)) {}
+    : co_actor(config), services_(std::move(services)), ledger_(this, services_.jobs) {}
 
 door::behavior_type door::make_behavior() {
   return {
@@ -88,23 +88,19 @@ runtime::task<welcome> door::greet(hello said) {
 runtime::task<chunk> door::hand_out(fetch_input request) {
   const auto key = fmt::format("{}/{}/{}", request.job.id, request.job.fence, request.sha256);
   if (!granted_.contains(key)) {
-    auto job = co_await runtime::try_completion<ledger::job>(
-        this, [this, id = request.job.id](runtime::resolver<ledger::job> done) {
-          services_.jobs->find_job(
-              ledger::any_owner, id, [done](result<ledger::job> found) { done(std::move(found)); });
-        });
+    auto job = co_await ledger_.find_job(request.job.id);
     if (!job) throw failure(job.error());
     auto input = granted_input(*job, services_.node, request);
     if (!input) throw failure(input.error());
     if (granted_.size() > 64) granted_.clear();
     granted_[key] = *input;
   }
-  auto read = co_await runtime::offload(
-      this, *services_.disk, [request, store = services_.artifacts]() -> result<chunk> {
-        auto blob = store->open_blob(request.sha256);
-        if (!blob) return blob.error();
-        return read_chunk(*blob, request.offset, request.bytes_max);
-      });
+  auto work = [request, store = services_.artifacts]() -> result<chunk> {
+    auto blob = store->open_blob(request.sha256);
+    if (!blob) return blob.error();
+    return read_chunk(*blob, request.offset, request.bytes_max);
+  };
+  auto read = co_await runtime::offload(this, *services_.disk, work);
   if (!read) throw failure(read.error());
   co_return std::move(*read);
 }

@@ -40,6 +40,7 @@ class door final : public runtime::co_actor<door_actor> {
   void stop(stop_generation which);
 
   door_services services_;
+  ledger_calls<door> ledger_;
   node_door at_;  // known from the first message on
   std::map<std::uint64_t, std::shared_ptr<gateway::generation_sink>> sinks_;
   std::map<std::string, artifact_ref> granted_;  // "job/fence/sha256" already checked against the ledger

@@ -77,13 +77,14 @@ runtime::task<generated> inference::answer(generate request) {
   const entry_guard guard{running_, stopped_, id};
   auto models = models_;
   auto compute = compute_;
-  auto begun = co_await runtime::offload(
-      this, *thread_, [models, spec = request.spec] { return begin(*models, spec); });
+  auto start = [models, spec = request.spec] { return begin(*models, spec); };
+  auto begun = co_await runtime::offload(this, *thread_, start);
   if (!begun) throw failure(begun.error());
   auto work = *begun;
+  auto one_step = [work, compute] { step(*work, *compute); };
   auto sent = clock::time_point{};  // the first piece goes at once
   while (!work->made.finished() && !stopped_.contains(id)) {
-    co_await runtime::offload(this, *thread_, [work, compute] { step(*work, *compute); });
+    co_await runtime::offload(this, *thread_, one_step);
     const auto now = clock::now();
     if (request.stream && listener && !work->piece.text.empty() && now - sent >= stream_piece_every) {
       work->piece.request = id;

@@ -28,6 +28,7 @@ struct work_order {
   };
   std::vector<input> inputs;
   std::filesystem::path folder;
+  work_order() = default;
 };
 
 // What a run may use. Outlives the run.

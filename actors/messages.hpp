@@ -8,6 +8,7 @@
 #include <caf/typed_actor.hpp>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -36,6 +37,9 @@ struct artifact_ref {
       : name(std::move(n)), sha256(std::move(s)), bytes(b) {}
   friend bool operator==(const artifact_ref&, const artifact_ref&) = default;
 };
+
+// The name under which a model's GGUF stands in a manifest.
+inline constexpr std::string_view model_artifact = "model.gguf";
 
 // What a finished job left on the node's disk.
 struct manifest {
@@ -85,6 +89,8 @@ struct chat_turn {
 struct bias {
   std::int32_t token = 0;
   float value = 0;
+  bias() = default;
+  bias(std::int32_t t, float v) : token(t), value(v) {}
 };
 
 // What to generate; used by the synchronous `generate` and, as JSON, by the durable job of that kind.
@@ -100,17 +106,21 @@ struct generation_spec {
   std::vector<std::string> stop;
   std::vector<bias> logit_bias;
   std::int32_t logprobs = -1;  // -1: none, else that many alternatives
+  generation_spec() = default;
 };
 
 struct alternative {
   std::string text;
   float logprob = 0;
+  alternative() = default;
+  alternative(std::string t, float l) : text(std::move(t)), logprob(l) {}
 };
 
 struct token_info {
   std::string text;
   float logprob = 0;
   std::vector<alternative> top;
+  token_info() = default;
 };
 
 // ---- node -> cloud ------------------------------------------------------------------------------
@@ -122,13 +132,16 @@ struct hello {
   std::vector<std::string> kinds;  // job kinds it takes
   std::vector<served_model> models;
   std::vector<held_job> held;
+  hello() = default;
 };
 struct welcome {
   std::uint64_t epoch = 0;    // of this session
   std::vector<job_ref> drop;  // held jobs that the ledger has ended or granted anew
+  welcome() = default;
 };
 struct models_changed {
   std::vector<served_model> models;
+  models_changed() = default;
 };
 struct fetch_input {
   job_ref job;
@@ -144,18 +157,21 @@ struct chunk {
   std::uint64_t offset = 0;
   std::string bytes;
   std::string sha256;
+  chunk() = default;
 };
 // Repeated until noted: the result is sealed. `silence` is what the link carried since `received`.
 struct ready {
   job_ref job;
   manifest result;
   link_account silence;
+  ready() = default;
 };
 // Repeated until noted: the job cannot be done. Code as base::errc.
 struct failed {
   job_ref job;
   std::uint8_t code = 0;
   std::string message;
+  failed() = default;
 };
 struct noted {
   bool drop = false;  // the ledger has no use for it: delete the spool entry
@@ -167,12 +183,14 @@ struct progress {
   std::uint64_t step = 0, steps_total = 0;
   double loss = 0;
   double seconds_left = -1;  // -1: unknown
+  progress() = default;
 };
 // A coalesced piece of a running generation.
 struct tokens {
   std::uint64_t request = 0;
   std::string text;
   std::vector<token_info> logprobs;
+  tokens() = default;
 };
 
 // ---- cloud -> node ------------------------------------------------------------------------------
@@ -182,10 +200,12 @@ struct offer {
   std::string kind;
   std::string spec_json;
   std::vector<artifact_ref> inputs;
+  offer() = default;
 };
 // The acknowledgement: job and verified inputs are on the node's disk.
 struct received {
   job_ref job;
+  received() = default;
 };
 struct pull {
   job_ref job;
@@ -203,6 +223,7 @@ struct release {
 };
 struct released {
   job_ref job;
+  released() = default;
 };
 struct cancel {
   job_ref job;
@@ -211,6 +232,7 @@ struct cancel {
 };
 struct cancelled {
   job_ref job;
+  cancelled() = default;
 };
 struct status {
   job_ref job;
@@ -220,6 +242,7 @@ struct status {
 struct job_status {
   held_job held;
   double fraction_done = 0;
+  job_status() = default;
 };
 struct watch {
   job_ref job;
@@ -231,12 +254,14 @@ struct generate {
   std::uint64_t request = 0;  // names the generation in `tokens` and `stop_generation`
   generation_spec spec;
   bool stream = false;
+  generate() = default;
 };
 struct generated {
   std::string text;  // all of it when not streamed, else what no `tokens` carried
   std::vector<token_info> logprobs;
   std::string finish_reason;  // stop, length, cancelled
   std::uint32_t prompt_tokens = 0, completion_tokens = 0;
+  generated() = default;
 };
 struct stop_generation {
   std::uint64_t request = 0;

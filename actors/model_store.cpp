@@ -58,7 +58,8 @@ std::optional<stored_model> model_store::read(const fs::path& gguf) const {
   found.created = modified_s(gguf);
   const auto architecture = (*file)->get_string("general.architecture", "llama");
   if (architecture)
-    found.context = (*file)->get_u32(fmt::format("{}.context_length", *architecture), 0).value_or(0);
+    found.context =
+        value_or((*file)->get_u32(fmt::format("{}.context_length", *architecture), 0), 0u);
   if (auto note = base::read_file(note_of(gguf), 1u << 16)) {
     auto value = parse_json(*note);
     auto name = value ? text_member(*value, "name") : result<std::string>{value.error()};

@@ -59,6 +59,7 @@ struct node_services {
 struct link_end {
   std::uint64_t epoch = 0;
   std::string why;
+  link_end() = default;
 };
 using node_actor =
     node_door::extend<caf::reacts_to<progress>, caf::reacts_to<tokens>, caf::reacts_to<link_end>>;
@@ -101,6 +102,7 @@ class node final : public runtime::co_actor<node_actor> {
   void wake_worker();
 
   // --- link (node_link.cpp)
+  void connect(runtime::resolver<std::shared_ptr<session>> done);
   runtime::task<> stay_linked();
   runtime::task<bool> greet(std::shared_ptr<session> fresh);
   runtime::task<> deliver(std::string id);

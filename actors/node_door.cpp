@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "actors/node.hpp"
-#include "actors/seal.hpp"
 #include "base/log.hpp"
 #include "runtime/ask.hpp"
 
@@ -34,17 +33,17 @@ runtime::task<received> node::take(offer order) {
     co_await drop(job.id);
   }
   for (const auto& input : order.inputs) {
-    auto fetched = co_await fetch_artifact(
-        this, services_.artifacts, services_.disk, input,
-        [this, job, sha256 = input.sha256](std::uint64_t offset, std::uint32_t bytes_max) {
-          return ask_input(job, sha256, offset, bytes_max);
-        });
+    const ask_chunk ask = [this, job, sha256 = input.sha256](
+                              std::uint64_t offset, std::uint32_t bytes_max) {
+      return ask_input(job, sha256, offset, bytes_max);
+    };
+    auto fetched = co_await fetch_artifact(this, services_.artifacts, services_.disk, input, ask);
     if (!fetched) throw failure(fetched.error());
   }
   spool_entry entry;
   entry.order = std::move(order);
-  auto stored = co_await runtime::offload(
-      this, *services_.disk, [jobs = services_.jobs, entry] { return jobs->store(entry); });
+  auto store = [jobs = services_.jobs, entry] { return jobs->store(entry); };
+  auto stored = co_await runtime::offload(this, *services_.disk, store);
   if (!stored) throw failure(stored.error());
   jobs_[job.id].entry = std::move(entry);
   base::log_info("node", "received job {} (attempt {})", job.id, job.attempt);
@@ -63,19 +62,18 @@ runtime::task<chunk> node::give(pull request) {
   const auto listed = std::ranges::find(artifacts, request.sha256, &artifact_ref::sha256);
   if (listed == artifacts.end()) refuse(errc::not_found, "the result has no such artifact");
   const bool is_model = listed->name == model_artifact;
-  auto read = co_await runtime::offload(
-      this, *services_.disk,
-      [request, is_model, name = job->entry.result.model, models = services_.models,
-       artifacts = services_.artifacts]() -> result<chunk> {
-        if (is_model) {
-          auto stored = models->find(name);
-          if (!stored) return stored.error();
-          return read_file_chunk(stored->path, request.offset, request.bytes_max);
-        }
-        auto blob = artifacts->open_blob(request.sha256);
-        if (!blob) return blob.error();
-        return read_chunk(*blob, request.offset, request.bytes_max);
-      });
+  auto work = [request, is_model, name = job->entry.result.model, models = services_.models,
+               store = services_.artifacts]() -> result<chunk> {
+    if (is_model) {
+      auto stored = models->find(name);
+      if (!stored) return stored.error();
+      return read_file_chunk(stored->path, request.offset, request.bytes_max);
+    }
+    auto blob = store->open_blob(request.sha256);
+    if (!blob) return blob.error();
+    return read_chunk(*blob, request.offset, request.bytes_max);
+  };
+  auto read = co_await runtime::offload(this, *services_.disk, work);
   if (!read) throw failure(read.error());
   co_return std::move(*read);
 }

@@ -1,4 +1,6 @@
 // How a node stays linked: dial, greet, deliver what is due, and again when the link is lost.
+#include <atomic>
+
 #include "actors/node.hpp"
 #include "base/log.hpp"
 #include "runtime/ask.hpp"
@@ -21,34 +23,35 @@ constexpr auto silence_begins = 1s;
 
 }  // namespace
 
+// One attempt. The closing of a link is a message of its own: it may come before its opening was handled.
+void node::connect(runtime::resolver<std::shared_ptr<session>> done) {
+  auto epoch = std::make_shared<std::atomic<std::uint64_t>>(0);
+  auto self = caf::actor_cast<node_actor>(this);
+  services_.connect(
+      caf::actor_cast<caf::strong_actor_ptr>(this),
+      [done, epoch](result<session> made) {
+        if (!made) return done(made.error());
+        *epoch = made->epoch;
+        done(std::make_shared<session>(std::move(*made)));
+      },
+      [self, epoch](std::string why) {
+        link_end end;
+        end.epoch = *epoch;
+        end.why = std::move(why);
+        caf::anon_send(self, std::move(end));
+      });
+}
+
 runtime::task<> node::stay_linked() {
   auto pause = services_.reconnect.first;
   for (;;) {
-    auto exported = caf::actor_cast<caf::strong_actor_ptr>(this);
-    auto fresh = co_await runtime::try_completion<std::shared_ptr<session>>(
-        this, [this, exported](runtime::resolver<std::shared_ptr<session>> done) {
-          // The closing may be known before the opening has been handled: it is a message of its own.
-          auto epoch = std::make_shared<std::atomic<std::uint64_t>>(0);
-          auto self = caf::actor_cast<node_actor>(this);
-          services_.connect(
-              exported,
-              [done, epoch](result<session> made) {
-                if (!made) return done(made.error());
-                *epoch = made->epoch;
-                done(std::make_shared<session>(std::move(*made)));
-              },
-              [self, epoch](std::string why) {
-                link_end end;
-                end.epoch = *epoch;
-                end.why = std::move(why);
-                caf::anon_send(self, std::move(end));
-              });
-        });
+    auto dial = [this](runtime::resolver<std::shared_ptr<session>> done) { connect(done); };
+    auto fresh = co_await runtime::try_completion<std::shared_ptr<session>>(this, dial);
     if (fresh && co_await greet(*fresh)) {
       pause = services_.reconnect.first;
       if (session_ == *fresh) {
-        auto why = co_await runtime::try_completion<std::string>(
-            this, [this](runtime::resolver<std::string> closed) { closed_ = std::move(closed); });
+        auto keep = [this](runtime::resolver<std::string> closed) { closed_ = std::move(closed); };
+        auto why = co_await runtime::try_completion<std::string>(this, keep);
         base::log_warning("node", "link lost: {}", why ? *why : why.error().text());
       }
     } else if (!fresh) {

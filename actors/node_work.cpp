@@ -37,8 +37,8 @@ runtime::task<> node::work_off() {
       co_await work_on(next->first);
       continue;
     }
-    co_await runtime::completion<bool>(
-        this, [this](runtime::resolver<bool> wake) { wake_ = std::move(wake); });
+    auto keep = [this](runtime::resolver<bool> wake) { wake_ = std::move(wake); };
+    co_await runtime::completion<bool>(this, keep);
   }
 }
 
@@ -46,8 +46,8 @@ runtime::task<> node::work_on(std::string id) {
   auto& begun = jobs_.at(id);
   begun.working = true;
   const auto order = begun.entry.order;
-  auto folder = co_await runtime::offload(
-      this, *services_.disk, [jobs = services_.jobs, job = order.job] { return jobs->work_folder(job); });
+  auto make_folder = [jobs = services_.jobs, job = order.job] { return jobs->work_folder(job); };
+  auto folder = co_await runtime::offload(this, *services_.disk, make_folder);
   work_order work;
   work.job = order.job;
   work.kind = order.kind;
@@ -75,8 +75,8 @@ runtime::task<> node::work_on(std::string id) {
   entry.state = outcome ? held_state::sealed : held_state::failed;
   if (outcome) entry.result = std::move(*outcome);
   else entry.why = outcome.error();
-  auto stored = co_await runtime::offload(
-      this, *services_.disk, [jobs = services_.jobs, entry] { return jobs->store(entry); });
+  auto store = [jobs = services_.jobs, entry] { return jobs->store(entry); };
+  auto stored = co_await runtime::offload(this, *services_.disk, store);
   job = find(order.job);
   if (!job) co_return;
   if (!stored) {  // not sealed on the disk: not ready. Try the whole again; the run resumes
@@ -134,13 +134,12 @@ runtime::task<> node::drop(std::string id) {
   };
   collect(entry.order.inputs);
   collect(entry.result.artifacts);
-  auto removed = co_await runtime::offload(
-      this, *services_.disk,
-      [id, unused, jobs = services_.jobs, store = services_.artifacts]() -> result<> {
-        auto gone = jobs->remove(id);
-        for (const auto& sha256 : unused) (void)store->remove(sha256);
-        return gone;
-      });
+  auto remove = [id, unused, jobs = services_.jobs, store = services_.artifacts]() -> result<> {
+    auto gone = jobs->remove(id);
+    for (const auto& sha256 : unused) (void)store->remove(sha256);
+    return gone;
+  };
+  auto removed = co_await runtime::offload(this, *services_.disk, remove);
   if (!removed) base::log_warning("node", "spool entry {}: {}", id, removed.error().text());
 }
 

@@ -42,7 +42,10 @@ result<gateway::webhook_target> target_from(const std::optional<std::string>& se
 }  // namespace
 
 outbox::outbox(caf::actor_config& config, outbox_services services)
-    : co_actor(config), services_(std::move(services)), random_(services_.seed) {}
+    : co_actor(config),
+      services_(std::move(services)),
+      ledger_(this, services_.jobs),
+      random_(services_.seed) {}
 
 outbox::behavior_type outbox::make_behavior() {
   tasks().spawn(send_all());
@@ -59,19 +62,15 @@ runtime::task<> outbox::send_all() {
     looked_ = false;
     co_await send_due();
     if (looked_) continue;
-    auto due = co_await runtime::try_completion<std::optional<std::int64_t>>(
-        this, [this](runtime::resolver<std::optional<std::int64_t>> done) {
-          services_.jobs->next_due([done](auto answer) { done(std::move(answer)); });
-        });
+    auto due = co_await ledger_.next_due();
     // Without a row, or without an answer of the ledger, a day; somebody wakes us before that.
     milliseconds pause = 24h;
     if (due && *due)
       pause = std::clamp<milliseconds>(milliseconds{**due} - services_.clock->wall(), 1ms, 24h);
     if (looked_) continue;
     try {
-      co_await runtime::completion<bool>(this, pause, [this](runtime::resolver<bool> wake) {
-        wake_ = std::move(wake);
-      });
+      auto keep = [this](runtime::resolver<bool> wake) { wake_ = std::move(wake); };
+      co_await runtime::completion<bool>(this, pause, keep);
     } catch (const failure& f) {
       if (f.why().code != errc::deadline_exceeded) throw;
     }
@@ -82,59 +81,42 @@ runtime::task<> outbox::send_all() {
 runtime::task<> outbox::send_due() {
   for (;;) {
     const auto now_ms = services_.clock->wall().count();
-    auto rows = co_await runtime::try_completion<std::vector<ledger::outbox_row>>(
-        this, [this, now_ms](runtime::resolver<std::vector<ledger::outbox_row>> done) {
-          services_.jobs->claim_due(now_ms, hold.count(), rows_at_a_time, [done](auto claimed) {
-            done(std::move(claimed));
-          });
-        });
+    auto rows = co_await ledger_.claim_due(now_ms, hold.count(), rows_at_a_time);
     if (!rows || rows->empty()) co_return;
     for (auto& row : *rows) co_await send_one(std::move(row));
   }
 }
 
 runtime::task<> outbox::send_one(ledger::outbox_row row) {
-  auto setting = co_await runtime::try_completion<std::optional<std::string>>(
-      this, [this, owner = row.owner](runtime::resolver<std::optional<std::string>> done) {
-        services_.jobs->get_setting(webhook_setting(owner), [done](auto found) { done(std::move(found)); });
-      });
+  auto setting = co_await ledger_.get_setting(webhook_setting(row.owner));
   if (!setting) co_return;  // the hold ends by itself
   auto target = target_from(*setting);
   if (!target) {
-    co_await give_up(std::move(row), "no webhook endpoint is registered");
+    co_await ledger_.mark_failed(row.id, std::nullopt, "no webhook endpoint is registered");
     co_return;
   }
   gateway::webhook_message message;
   message.id = row.id;
   message.body = row.payload_json;
-  auto sent = co_await runtime::offload(
-      this, *services_.network,
-      [deliver = services_.deliver, to = *target, message, now_s = services_.clock->wall_s()] {
-        return deliver(to, message, now_s);
-      });
+  auto work = [deliver = services_.deliver, to = *target, message,
+               now_s = services_.clock->wall_s()] { return deliver(to, message, now_s); };
+  auto sent = co_await runtime::offload(this, *services_.network, work);
   if (sent && sent->delivered) {
     base::log_info("outbox", "{} delivered ({})", row.id, row.type);
-    services_.jobs->mark_sent(row.id, [](auto) {});
+    co_await ledger_.mark_sent(row.id);
     co_return;
   }
   const auto why = sent ? fmt::format("the receiver answered {}", sent->status) : sent.error().text();
   auto next = gateway::webhook_retry_delay(row.attempts, random_.uniform());
   if ((sent && sent->disable) || !next) {
-    co_await give_up(std::move(row), why);
+    base::log_error("outbox", "{} is given up: {}", row.id, why);
+    co_await ledger_.mark_failed(row.id, std::nullopt, why);
     co_return;
   }
   auto delay = *next;
   if (sent && sent->retry_after) delay = std::max<milliseconds>(delay, *sent->retry_after);
   base::log_warning("outbox", "{} not delivered, again in {} s: {}", row.id, delay.count() / 1000, why);
-  services_.jobs->mark_failed(
-      row.id, services_.clock->wall().count() + delay.count(), why, [](auto) {});
-}
-
-runtime::task<> outbox::give_up(ledger::outbox_row row, std::string why) {
-  co_await runtime::try_completion<bool>(this, [&](runtime::resolver<bool> done) {
-    services_.jobs->mark_failed(
-        row.id, std::nullopt, why, [done](auto answer) { done(std::move(answer)); });
-  });
+  co_await ledger_.mark_failed(row.id, services_.clock->wall().count() + delay.count(), why);
 }
 
 }  // namespace dlls::actors

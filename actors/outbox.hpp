@@ -35,10 +35,10 @@ class outbox final : public runtime::co_actor<outbox_actor> {
   runtime::task<> send_all();
   runtime::task<> send_due();
   runtime::task<> send_one(ledger::outbox_row row);
-  runtime::task<> give_up(ledger::outbox_row row, std::string why);
   void look(wake);
 
   outbox_services services_;
+  ledger_calls<outbox> ledger_;
   base::random_source random_;
   std::optional<runtime::resolver<bool>> wake_;
   bool looked_ = false;  // a row was written while we were busy

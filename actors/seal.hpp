@@ -8,9 +8,6 @@
 
 namespace dlls::actors {
 
-// The name under which a model's GGUF stands in a manifest.
-inline constexpr std::string_view model_artifact = "model.gguf";
-
 // Blocks on the disk. After success every artifact of the manifest is durable; sealing the same result again
 // is harmless. storage_full, io.
 base::result<manifest> seal_result(

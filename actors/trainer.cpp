@@ -25,10 +25,14 @@ progress to_message(const job_ref& job, const run_progress& now) {
   return told;
 }
 
-// What the disk refuses today may work tomorrow: the node tries again. All else ends the job.
-manifest value_or_throw(result<manifest> sealed) {
-  if (!sealed) throw failure(sealed.error());
-  return std::move(*sealed);
+// Short steps are taken together, so that the hops between threads cost nothing. True when the run is done.
+result<bool> take_steps(job_run& run) {
+  const auto begun = std::chrono::steady_clock::now();
+  while (!run.done()) {
+    if (auto one = run.step(); !one) return one.error();
+    if (std::chrono::steady_clock::now() - begun >= progress_every) break;
+  }
+  return run.done();
 }
 
 }  // namespace
@@ -48,23 +52,18 @@ runtime::task<manifest> trainer::work(work_order order) {
   const auto key = std::pair{job.id, job.fence};
   abandoned_.erase(key);
   auto services = services_;
-  auto started = co_await runtime::offload(this, *services_.thread, [services, order] {
+  auto start = [services, order] {
     return start_run(order, {*services.models, *services.cache, *services.compute});
-  });
+  };
+  auto started = co_await runtime::offload(this, *services_.thread, start);
   if (!started) throw failure(started.error());
   std::shared_ptr<job_run> run = std::move(*started);
+  auto steps = [run] { return take_steps(*run); };
   auto told = std::chrono::steady_clock::time_point{};
   bool done = run->done();
   while (!done) {
     if (abandoned_.erase(key)) throw failure(error{errc::cancelled, "the job was cancelled"});
-    // Short steps are taken together, so that the hops between threads cost nothing.
-    auto stepped = co_await runtime::offload(this, *services_.thread, [run]() -> result<bool> {
-      const auto begun = std::chrono::steady_clock::now();
-      do {
-        if (auto one = run->step(); !one) return one.error();
-      } while (!run->done() && std::chrono::steady_clock::now() - begun < progress_every);
-      return run->done();
-    });
+    auto stepped = co_await runtime::offload(this, *services_.thread, steps);
     if (!stepped) throw failure(stepped.error());
     done = *stepped;
     const auto now = std::chrono::steady_clock::now();
@@ -73,13 +72,15 @@ runtime::task<manifest> trainer::work(work_order order) {
       told = now;
     }
   }
-  auto sealed = co_await runtime::offload(this, *services_.thread, [run, services, job]() -> result<manifest> {
+  auto seal = [run, services, job]() -> result<manifest> {
     auto finished = run->finish();
     if (!finished) return finished.error();
     return seal_result(std::move(*finished), job, *services.models, *services.artifacts);
-  });
+  };
+  auto sealed = co_await runtime::offload(this, *services_.thread, seal);
   abandoned_.erase(key);
-  co_return value_or_throw(std::move(sealed));
+  if (!sealed) throw failure(sealed.error());
+  co_return std::move(*sealed);
 }
 
 }  // namespace dlls::actors

@@ -16,6 +16,7 @@ namespace dlls::actors {
 // Local to the node's process; never on a link.
 struct abandon {
   job_ref job;
+  abandon() = default;
 };
 using trainer_actor =
     caf::typed_actor<caf::replies_to<work_order>::with<manifest>, caf::reacts_to<abandon>>;

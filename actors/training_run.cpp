@@ -32,8 +32,8 @@ constexpr std::uint64_t one_batch_tokens = 1024;
 constexpr float base_learning_rate = 1e-4F;
 
 std::string model_name_for(const json::value& spec, const job_ref& job) {
-  const auto base = text_member(spec, "model", "").value_or("");
-  const auto suffix = text_member(spec, "suffix", "").value_or("");
+  const auto base = value_or(text_member(spec, "model", ""), std::string{});
+  const auto suffix = value_or(text_member(spec, "suffix", ""), std::string{});
   // "ft:base:owner:suffix:id", OpenAI's form; a fine-tune of a fine-tune keeps the first base.
   auto root = base.starts_with("ft:") ? base.substr(3, base.find(':', 3) - 3) : base;
   return fmt::format("ft:{}:dlls:{}:{}", root, suffix, job.id.substr(job.id.size() - std::min<std::size_t>(8, job.id.size())));

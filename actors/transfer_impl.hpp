@@ -13,7 +13,8 @@ runtime::task<base::result<>> fetch_artifact(
   auto state = std::make_shared<detail::transfer_state>();
   state->what = what;
   state->store = store;
-  auto begun = co_await runtime::offload(self, *disk, [state] { return detail::begin_transfer(*state); });
+  auto begin = [state] { return detail::begin_transfer(*state); };
+  auto begun = co_await runtime::offload(self, *disk, begin);
   if (!begun) co_return begun.error();
   if (!*begun) co_return base::result<>{};
   auto offset = **begun;
@@ -32,11 +33,12 @@ runtime::task<base::result<>> fetch_artifact(
       offset += answer->bytes.size();
       chunks->push_back(std::move(*answer));
     }
-    auto written = co_await runtime::offload(
-        self, *disk, [state, chunks] { return detail::write_chunks(*state, *chunks); });
+    auto write = [state, chunks] { return detail::write_chunks(*state, *chunks); };
+    auto written = co_await runtime::offload(self, *disk, write);
     if (!written) co_return written.error();
   }
-  co_return co_await runtime::offload(self, *disk, [state] { return detail::end_transfer(*state); });
+  auto end = [state] { return detail::end_transfer(*state); };
+  co_return co_await runtime::offload(self, *disk, end);
 }
 
 }  // namespace dlls::actors

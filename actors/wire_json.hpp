@@ -24,6 +24,12 @@ base::result<generation_spec> generation_from(const boost::json::value& value);
 // Depth at most 32; corrupt with the place for text that is no JSON.
 base::result<boost::json::value> parse_json(std::string_view text);
 
+// The value, or another for any error.
+template <class T>
+T value_or(base::result<T> from, T otherwise) {
+  return from ? std::move(*from) : std::move(otherwise);
+}
+
 // Typed members of an object; the second form gives `otherwise` for a missing or null member.
 base::result<std::string> text_member(const boost::json::value& object, std::string_view name);
 base::result<std::string> text_member(
