@@ -162,7 +162,9 @@ class gguf_parser {
     const auto start = at_;
     skip_value(type, key);
     if (failed_) return;
-    if (!file_.values_.try_emplace(key, type, bytes_.subspan(start, at_ - start)).second)
+    if (!file_.values_
+             .try_emplace(key, gguf_file::raw_value{type, bytes_.subspan(start, at_ - start)})
+             .second)
       return fail(errc::corrupt, fmt::format("key '{}' appears twice", key));
     file_.keys_.push_back(key);
   }

@@ -5,7 +5,9 @@
 // Lazy: nothing runs before somebody awaits it (or hands it to a scope, to gather or, as a
 // handler's result, to its actor). Single-owner: movable, and destroying it destroys the frame with
 // all its locals, which is also how a task is cancelled: at its await, by destructors, with no
-// exception thrown into it. Awaiting uses symmetric transfer, so a chain of tasks costs no stack.
+// exception thrown into it. Awaiting uses symmetric transfer: in an optimised build, however many
+// tasks that finish at once are awaited in a row, the stack does not grow (with a sanitizer, or at
+// -O0, GCC makes calls of the transfers).
 //
 // A task runs on the turns of one actor and never on another thread; it must be created, awaited
 // and destroyed there. Results and exceptions travel to whoever awaits it, once.

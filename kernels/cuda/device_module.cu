@@ -13,8 +13,7 @@ extern "C" int32_t dlls_cuda_probe(dlls_cuda_device* out, int32_t capacity, char
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) count = 0;
   if (count == 0 && why != nullptr)
-    std::snprintf(
-        why, 256, "%s", status == cudaSuccess ? "no device" : cudaGetErrorString(status));
+    std::snprintf(why, 256, "%s", status == cudaSuccess ? "no device" : cudaGetErrorString(status));
   for (int i = 0; i < count && i < capacity; ++i) {
     std::memset(&out[i], 0, sizeof out[i]);
     cudaDeviceProp properties;

@@ -189,10 +189,10 @@ TEST_CASE("a long chain of tasks that finish at once costs no stack") {
   int sum = 0;
   world.spawn<runner>([&](runner*) -> rt::task<void> {
     auto one = [](int) -> rt::task<int> { co_return 1; };
-#ifdef __OPTIMIZE__
+#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
     const int rounds = 1'000'000;
 #else
-    const int rounds = 10'000;
+    const int rounds = 1000;  // without tail calls, the compiler's transfers do cost stack
 #endif
     for (int i = 0; i < rounds; ++i) sum += co_await one(i);
     sum /= rounds;

@@ -35,8 +35,12 @@ bool flag::wait() const {
 
 namespace {
 
+// CAF 0.17 binds a reference to a null tuple when a function-based actor has no argument, which
+// UBSan rightly reports: these have one.
+struct no_argument {};
+
 // One per link. `hello` makes it call the sender back, through nothing but its proxy.
-door_interface::behavior_type door(door_interface::pointer self) {
+door_interface::behavior_type door(door_interface::pointer self, no_argument) {
   return {
       [](ping_atom, int x) { return x; },
       [](const chunk& c) { return c.offset + c.bytes.size(); },
@@ -63,7 +67,7 @@ door_interface::behavior_type door(door_interface::pointer self) {
   };
 }
 
-worker_interface::behavior_type worker_of_node(worker_interface::pointer self) {
+worker_interface::behavior_type worker_of_node(worker_interface::pointer self, no_argument) {
   return {
       [](add_atom, int a, int b) { return a + b; },
       [self](greet_atom, const door_interface& to) {
@@ -97,7 +101,7 @@ link::acceptor_events coordinator_side::events() {
     std::lock_guard lock{mutex};
     if (!gives_doors) return nullptr;
     connections_.push_back(std::move(link));
-    return caf::actor_cast<caf::strong_actor_ptr>(system.spawn(door));
+    return caf::actor_cast<caf::strong_actor_ptr>(system.spawn(door, no_argument{}));
   };
   e.closed = [this](link::connection_ptr, std::string reason) {
     std::lock_guard lock{mutex};
@@ -134,7 +138,7 @@ std::vector<link::connection_ptr> coordinator_side::connections() {
 }
 
 node_side::node_side(link::options opts)
-    : worker(system.spawn(worker_of_node)),
+    : worker(system.spawn(worker_of_node, no_argument{})),
       endpoint(std::make_unique<link::endpoint>(system, std::move(opts))) {}
 
 node_side::~node_side() {

@@ -89,7 +89,8 @@ void matmul_q8(const panel_range<Real, q8_block>& range) {
       const auto r = row % panel_rows;
       int dot = 0;
       for (std::size_t j = 0; j < block_values; ++j) dot += block.number(r, j) * x.q[j];
-      sum += Real(block.scale(r)) * Real(x.d) * Real(dot) + block.template offset<Real>(r) * Real(x.sum);
+      sum += Real(block.scale(r)) * Real(x.d) * Real(dot) +
+             block.template offset<Real>(r) * Real(x.sum);
     }
     return sum;
   });
