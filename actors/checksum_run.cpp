@@ -1,5 +1,5 @@
-// The smallest job: SHA-256 of every input, and of all of them together, `rounds` times over. It exercises
-// the whole protocol without a model.
+// The smallest job: SHA-256 of every input, and of all of them together, `rounds` times over. It
+// exercises the whole protocol without a model.
 #include <fmt/core.h>
 
 #include <boost/json.hpp>
@@ -24,7 +24,8 @@ constexpr std::size_t piece_bytes = 1u << 20;
 
 class checksum_run final : public job_run {
  public:
-  checksum_run(work_order order, std::uint64_t rounds) : order_(std::move(order)), rounds_(rounds) {}
+  checksum_run(work_order order, std::uint64_t rounds)
+      : order_(std::move(order)), rounds_(rounds) {}
 
   bool done() const override { return round_ == rounds_; }
 
@@ -61,8 +62,8 @@ class checksum_run final : public job_run {
       inputs.push_back(json::object{{"name", order_.inputs[i].name}, {"sha256", sums_[i]}});
     run_result made;
     made.files.push_back(
-        {"checksum.json",
-         json::serialize(json::object{{"inputs", inputs}, {"sha256", total_}, {"rounds", rounds_}})});
+        {"checksum.json", json::serialize(json::object{
+                              {"inputs", inputs}, {"sha256", total_}, {"rounds", rounds_}})});
     made.metrics_json = json::serialize(json::object{{"sha256", total_}});
     return made;
   }

@@ -39,7 +39,8 @@ result<T> wait_for(const std::function<void(ledger::reply<T>)>& operation) {
   return promise.get_future().get();
 }
 
-// Which certificate each name has. The link asks on its own thread, so the ledger's answer is kept here.
+// Which certificate each name has. The link asks on its own thread, so the ledger's answer is kept
+// here.
 class node_registry {
  public:
   void set(const std::string& name, const std::string& fingerprint) {
@@ -151,8 +152,8 @@ result<> cloud::parts::make_first_key() {
 }
 
 result<> cloud::parts::load_nodes() {
-  auto known = wait_for<std::vector<ledger::node>>(
-      [this](auto done) { jobs->list_nodes(std::move(done)); });
+  auto known =
+      wait_for<std::vector<ledger::node>>([this](auto done) { jobs->list_nodes(std::move(done)); });
   if (!known) return known.error();
   for (const auto& node : *known)
     if (!node.revoked_ms) nodes.set(node.name, node.fingerprint);

@@ -1,5 +1,5 @@
-// The cloud side of a process, wired: ledger, artifact store, authority, link, coordinator, outbox. The HTTP
-// server stands on top of backend(); cli/ puts the two together.
+// The cloud side of a process, wired: ledger, artifact store, authority, link, coordinator, outbox.
+// The HTTP server stands on top of backend(); cli/ puts the two together.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,19 +14,19 @@
 namespace dlls::actors {
 
 struct cloud_options {
-  std::filesystem::path state;               // folder: ledger.db, artifacts/, authority/
-  std::string name = "main";                 // in the coordinator's certificate
-  std::string link_address = "127.0.0.1";    // where nodes dial in
-  std::uint16_t link_port = 7443;            // 0: the system picks one
-  std::size_t workers = 2;                   // actor threads
+  std::filesystem::path state;             // folder: ledger.db, artifacts/, authority/
+  std::string name = "main";               // in the coordinator's certificate
+  std::string link_address = "127.0.0.1";  // where nodes dial in
+  std::uint16_t link_port = 7443;          // 0: the system picks one
+  std::size_t workers = 2;                 // actor threads
   coordinator_timing timing;
 };
 
 // Everything in it ends with it, in order; acknowledged work is on the disk.
 class cloud {
  public:
-  // Errors of the parts, with a hint: a port in use (already_exists), another coordinator on this folder
-  // (failed_precondition), a newer ledger (version_mismatch), no space, no permission.
+  // Errors of the parts, with a hint: a port in use (already_exists), another coordinator on this
+  // folder (failed_precondition), a newer ledger (version_mismatch), no space, no permission.
   static base::result<std::unique_ptr<cloud>> start(cloud_options options);
   ~cloud();
   cloud(const cloud&) = delete;

@@ -62,9 +62,11 @@ std::vector<gateway::model_info> models_of(const node_list& all) {
   std::vector<gateway::model_info> models;
   for (const auto& node : all.nodes) {
     for (const auto& one : node.models) {
-      const bool known = std::ranges::find(models, one.name, &gateway::model_info::id) != models.end();
+      const bool known =
+          std::ranges::find(models, one.name, &gateway::model_info::id) != models.end();
       if (known && !node.connected) continue;
-      std::erase_if(models, [&](const auto& old) { return old.id == one.name && old.node.empty(); });
+      std::erase_if(
+          models, [&](const auto& old) { return old.id == one.name && old.node.empty(); });
       if (std::ranges::find(models, one.name, &gateway::model_info::id) != models.end()) continue;
       gateway::model_info info;
       info.id = one.name;
@@ -98,8 +100,8 @@ void cloud_backend::authenticate(std::string key, gateway::reply<gateway::caller
 void cloud_backend::health(gateway::reply<gateway::health_info> done) {
   services_.actors->ask(
       services_.coordinator, local_answer, ask_nodes{},
-      [done = std::move(done), jobs = services_.jobs, version = services_.version](
-          result<node_list> all) {
+      [done = std::move(done), jobs = services_.jobs,
+       version = services_.version](result<node_list> all) {
         gateway::health_info info;
         info.version = version;
         if (all)
@@ -156,8 +158,7 @@ std::shared_ptr<gateway::cancel_handle> cloud_backend::watch_job(
   order.sink = std::move(sink);
   unwatch_job undo;
   undo.watcher = order.watcher;
-  auto handle =
-      std::make_shared<message_on_cancel<unwatch_job>>(services_.coordinator, undo);
+  auto handle = std::make_shared<message_on_cancel<unwatch_job>>(services_.coordinator, undo);
   caf::anon_send(services_.coordinator, std::move(order));
   return handle;
 }
@@ -183,13 +184,14 @@ void cloud_backend::list_nodes(
       });
 }
 
-// Totals come from the link; a job's phases stand in its events, so that a restart does not lose them.
+// Totals come from the link; a job's phases stand in its events, so that a restart does not lose
+// them.
 void cloud_backend::traffic(
-    gateway::caller who, std::string job,
-    gateway::reply<std::vector<gateway::node_traffic>> done) {
+    gateway::caller who, std::string job, gateway::reply<std::vector<gateway::node_traffic>> done) {
   services_.actors->ask(
       services_.coordinator, local_answer, ask_nodes{},
-      [done = std::move(done), job, owner = who.owner, jobs = services_.jobs](result<node_list> all) {
+      [done = std::move(done), job, owner = who.owner,
+       jobs = services_.jobs](result<node_list> all) {
         if (!all) return done(all.error());
         auto list = std::make_shared<std::vector<gateway::node_traffic>>();
         for (const auto& node : all->nodes) {
@@ -216,10 +218,12 @@ void cloud_backend::traffic(
                 }
                 for (const auto& event : events->items) {
                   auto data = parse_json(event.data_json);
-                  auto phase = data ? text_member(*data, "link_phase") : result<std::string>{error{}};
+                  auto phase =
+                      data ? text_member(*data, "link_phase") : result<std::string>{error{}};
                   if (!phase) continue;
                   const auto whole = [&](std::string_view name) {
-                    return value_or(whole_member(*data, name, 0, 0, ~std::uint64_t{0}), std::uint64_t{0});
+                    return value_or(
+                        whole_member(*data, name, 0, 0, ~std::uint64_t{0}), std::uint64_t{0});
                   };
                   gateway::traffic_phase told;
                   told.job = job;
@@ -247,23 +251,24 @@ void cloud_backend::enroll(
   made.name = node_name;
   const auto expires_ms = services_.clock->wall().count() + ttl_s * 1000;
   made.expires = to_seconds(expires_ms);
-  services_.jobs->add_token(hash, expires_ms, node_name, [made, done = std::move(done)](auto added) {
-    if (!added) return done(added.error());
-    done(made);
-  });
+  services_.jobs->add_token(
+      hash, expires_ms, node_name, [made, done = std::move(done)](auto added) {
+        if (!added) return done(added.error());
+        done(made);
+      });
 }
 
 void cloud_backend::revoke_node(
     gateway::caller, std::string node_name, gateway::reply<gateway::node_info> done) {
-  services_.jobs->revoke_node(node_name, [self = shared_from_this(), done = std::move(done)](
-                                             result<ledger::node> revoked) {
-    if (!revoked) return done(revoked.error());
-    if (self->services_.node_revoked) self->services_.node_revoked(revoked->name);
-    gateway::node_info info;
-    info.name = revoked->name;
-    info.since = to_seconds(revoked->revoked_ms.value_or(0));
-    done(std::move(info));
-  });
+  services_.jobs->revoke_node(
+      node_name, [self = shared_from_this(), done = std::move(done)](result<ledger::node> revoked) {
+        if (!revoked) return done(revoked.error());
+        if (self->services_.node_revoked) self->services_.node_revoked(revoked->name);
+        gateway::node_info info;
+        info.name = revoked->name;
+        info.since = to_seconds(revoked->revoked_ms.value_or(0));
+        done(std::move(info));
+      });
 }
 
 // --- webhooks
@@ -310,13 +315,14 @@ void cloud_backend::set_webhook(
 
 void cloud_backend::find_webhook(gateway::caller who, gateway::reply<gateway::webhook_info> done) {
   services_.jobs->get_setting(
-      webhook_setting(who.owner), [done = std::move(done)](result<std::optional<std::string>> found) {
+      webhook_setting(who.owner),
+      [done = std::move(done)](result<std::optional<std::string>> found) {
         if (!found) return done(found.error());
         auto value = *found && !(*found)->empty() ? parse_json(**found)
                                                   : result<json::value>{error{errc::not_found, ""}};
         if (!value || !value->is_object())
-          return done(error{
-              errc::not_found, "no webhook is registered", "PUT /v1/webhook {\"url\": ...}"});
+          return done(
+              error{errc::not_found, "no webhook is registered", "PUT /v1/webhook {\"url\": ...}"});
         done(webhook_from(*value));
       });
 }

@@ -1,7 +1,9 @@
-// What the HTTP side sees of the cloud: gateway::backend over the ledger, the artifact store and the
-// coordinator. Reads go straight to the ledger; whatever moves a job goes through the coordinator.
+// What the HTTP side sees of the cloud: gateway::backend over the ledger, the artifact store and
+// the coordinator. Reads go straight to the ledger; whatever moves a job goes through the
+// coordinator.
 //
-// Threads: called on the HTTP thread, replies from the ledger's, the disk's or an actor's. Holds no lock.
+// Threads: called on the HTTP thread, replies from the ledger's, the disk's or an actor's. Holds no
+// lock.
 #pragma once
 #include <atomic>
 #include <memory>
@@ -86,8 +88,7 @@ class cloud_backend final : public gateway::backend,
       gateway::caller who, std::string node_name, std::int64_t ttl_s,
       gateway::reply<gateway::enrolment> done) override;
   void revoke_node(
-      gateway::caller who, std::string node_name,
-      gateway::reply<gateway::node_info> done) override;
+      gateway::caller who, std::string node_name, gateway::reply<gateway::node_info> done) override;
   void set_webhook(
       gateway::caller who, std::string url, bool allow_private,
       gateway::reply<gateway::webhook_registration> done) override;

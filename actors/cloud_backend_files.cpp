@@ -35,8 +35,8 @@ class stored_upload final : public gateway::upload,
     if (expires_after_s)
       entry.expires_ms = services_.clock->wall().count() + *expires_after_s * 1000;
     // The fsync is the disk thread's; the entry follows the bytes.
-    auto queued = services_.disk->submit(
-        [entry, done, writer = writer_, jobs = services_.jobs]() mutable {
+    auto queued =
+        services_.disk->submit([entry, done, writer = writer_, jobs = services_.jobs]() mutable {
           auto sealed = writer->seal();
           if (!sealed) return done(sealed.error());
           entry.sha256 = sealed->sha256;
@@ -60,8 +60,7 @@ class blob_content final : public gateway::content {
       : reader_(std::make_shared<ledger::artifact_reader>(std::move(reader))),
         disk_(std::move(disk)) {}
   std::uint64_t size() const override { return reader_->size(); }
-  void read(
-      std::uint64_t offset, std::size_t bytes_max, gateway::reply<std::string> got) override {
+  void read(std::uint64_t offset, std::size_t bytes_max, gateway::reply<std::string> got) override {
     auto queued = disk_->submit([reader = reader_, offset, bytes_max, got] {
       std::string bytes(bytes_max, '\0');
       auto read = reader->read_at(offset, std::as_writable_bytes(std::span{bytes}));
@@ -86,8 +85,8 @@ result<std::unique_ptr<gateway::upload>> cloud_backend::begin_upload(
   what.bytes_max = bytes_max;
   auto writer = services_.artifacts->begin(what);
   if (!writer) return writer.error();
-  return std::unique_ptr<gateway::upload>{new stored_upload(
-      std::move(who.owner), std::move(filename), std::move(*writer), services_)};
+  return std::unique_ptr<gateway::upload>{
+      new stored_upload(std::move(who.owner), std::move(filename), std::move(*writer), services_)};
 }
 
 void cloud_backend::list_files(
@@ -127,7 +126,8 @@ void cloud_backend::open_blob(
 void cloud_backend::open_file(
     gateway::caller who, std::string id, gateway::reply<std::shared_ptr<gateway::content>> done) {
   services_.jobs->find_file(
-      who.owner, id, [self = shared_from_this(), done = std::move(done)](result<ledger::file> found) {
+      who.owner, id,
+      [self = shared_from_this(), done = std::move(done)](result<ledger::file> found) {
         if (!found) return done(found.error());
         self->open_blob(found->sha256, done);
       });

@@ -189,8 +189,7 @@ void cloud_backend::open_artifact(
         if (listed)
           for (const auto& one : listed->artifacts)
             if (one.sha256 == sha256) wanted = &one;
-        if (!wanted)
-          return done(error{errc::not_found, "the job's result has no such artifact"});
+        if (!wanted) return done(error{errc::not_found, "the job's result has no such artifact"});
         if (self->services_.artifacts->contains(sha256)) return self->open_blob(sha256, done);
         if (auto room = self->services_.jobs->room_for_upload(wanted->bytes); !room)
           return done(room.error());

@@ -17,13 +17,20 @@ coordinator::behavior_type coordinator::make_behavior() {
   tasks().spawn(recover());
   tasks().spawn(release_old());
   return {
-      serve(&coordinator::greet),         serve(&coordinator::see_off),
-      serve(&coordinator::take_ready),    serve(&coordinator::take_failed),
-      serve(&coordinator::change_models), serve(&coordinator::note_progress),
-      serve(&coordinator::begin_dispatch), serve(&coordinator::cancel_one),
-      serve(&coordinator::release_one),   serve(&coordinator::watch_one),
-      serve(&coordinator::unwatch),       serve(&coordinator::route),
-      serve(&coordinator::stop_generating), serve(&coordinator::bring),
+      serve(&coordinator::greet),
+      serve(&coordinator::see_off),
+      serve(&coordinator::take_ready),
+      serve(&coordinator::take_failed),
+      serve(&coordinator::change_models),
+      serve(&coordinator::note_progress),
+      serve(&coordinator::begin_dispatch),
+      serve(&coordinator::cancel_one),
+      serve(&coordinator::release_one),
+      serve(&coordinator::watch_one),
+      serve(&coordinator::unwatch),
+      serve(&coordinator::route),
+      serve(&coordinator::stop_generating),
+      serve(&coordinator::bring),
       serve(&coordinator::list),
   };
 }
@@ -41,7 +48,8 @@ runtime::task<result<ledger::job>> coordinator::advance(ledger::edge step) {
   co_return moved;
 }
 
-// Every job in these states, oldest first; read in pages, so that the ledger's thread serves others between.
+// Every job in these states, oldest first; read in pages, so that the ledger's thread serves others
+// between.
 runtime::task<std::vector<ledger::job>> coordinator::all_jobs(ledger::state_set states) {
   std::vector<ledger::job> all;
   ledger::job_filter filter;

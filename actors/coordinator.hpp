@@ -1,6 +1,6 @@
-// The coordinator actor: the cloud side of the job protocol. It grants queued jobs to nodes, moves them along
-// their edges in the ledger, picks results up, and routes prompts. The ledger decides; what the actor keeps in
-// memory is who is connected. One per process; spawned by cloud.cpp.
+// The coordinator actor: the cloud side of the job protocol. It grants queued jobs to nodes, moves
+// them along their edges in the ledger, picks results up, and routes prompts. The ledger decides;
+// what the actor keeps in memory is who is connected. One per process; spawned by cloud.cpp.
 //
 // Silence: between `received` and `ready` it sends nothing; its only timers are deadlines.
 #pragma once
@@ -36,7 +36,8 @@ struct link_reading {
   std::uint64_t bytes_out = 0, bytes_in = 0, packets_out = 0, packets_in = 0;
 };
 
-// --- local messages: from doors, the backend and timers of the same process; never on a link -----------------
+// --- local messages: from doors, the backend and timers of the same process; never on a link
+// -----------------
 
 // A prompt on its way to a door: `tokens` of the same request go to the sink.
 struct start_generation {
@@ -53,8 +54,8 @@ using door_actor =
 struct arrival {
   std::string node;
   std::uint64_t epoch = 0;
-  node_door at;      // the node itself
-  door_actor door;   // its door actor here
+  node_door at;     // the node itself
+  door_actor door;  // its door actor here
   std::function<link_reading()> account;
   hello said;
   arrival() = default;
@@ -170,7 +171,8 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   runtime::task<> tell_curve(ledger::job job);
   runtime::task<base::result<>> pull_artifact(ledger::job job, std::string node, artifact_ref what);
   runtime::task<base::result<chunk>> ask_chunk_of(
-      std::string node, job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
+      std::string node, job_ref job, std::string sha256, std::uint64_t offset,
+      std::uint32_t bytes_max);
   runtime::task<artifact_ref> bring(bring_artifact order);
   void watch_one(watch_job order);
   runtime::task<> begin_watch(watch_job order);
@@ -201,7 +203,8 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   bool dispatching_ = false, dispatch_again_ = false;
 };
 
-// The body of the webhook that tells of a job's end, and its type; none for kinds that OpenAI has no event for.
+// The body of the webhook that tells of a job's end, and its type; none for kinds that OpenAI has
+// no event for.
 std::optional<ledger::new_outbox_row> webhook_for(
     const ledger::job& job, std::string_view outcome, std::int64_t now_ms);
 

@@ -1,4 +1,5 @@
-// A job's way from the client's request to the node's "received", and the owner's cancel and release.
+// A job's way from the client's request to the node's "received", and the owner's cancel and
+// release.
 #include <fmt/core.h>
 
 #include <boost/json.hpp>
@@ -20,9 +21,9 @@ using ledger::job_state;
 namespace {
 
 constexpr ledger::state_set waiting_states{job_state::submitted, job_state::queued};
-constexpr ledger::state_set cancellable_states{
-    job_state::submitted, job_state::queued, job_state::offered,
-    job_state::running, job_state::lost_contact, job_state::ready};
+constexpr ledger::state_set cancellable_states{job_state::submitted,    job_state::queued,
+                                               job_state::offered,      job_state::running,
+                                               job_state::lost_contact, job_state::ready};
 
 // What an edge says to whoever reads the job's events.
 ledger::new_event line(std::string text, ledger::event_level level = ledger::event_level::info) {
@@ -106,7 +107,8 @@ runtime::task<> coordinator::validate(ledger::job job) {
   begin_dispatch(wake{});
 }
 
-// Grant, offer, "received". Whatever goes wrong with the link is paused by see_off and settled by greet.
+// Grant, offer, "received". Whatever goes wrong with the link is paused by see_off and settled by
+// greet.
 runtime::task<> coordinator::run(ledger::job job, std::string node) {
   if (!busy_.insert(job.id).second) co_return;
   state_.lease(node, job.id);
@@ -114,7 +116,8 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
   auto inputs = granted ? inputs_of(*granted) : result<std::vector<artifact_ref>>{granted.error()};
   auto* at = find_connected(node);
   if (!inputs || !at) {
-    // Without a grant nothing happened; with one, and the node gone meanwhile, the ledger pauses it.
+    // Without a grant nothing happened; with one, and the node gone meanwhile, the ledger pauses
+    // it.
     if (granted && !at) co_await pause_jobs(node, "the link was lost");
     if (granted && !inputs) co_await refused(*granted, node, inputs.error());
     state_.end_lease(job.id);
@@ -156,8 +159,8 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
   begin_dispatch(wake{});
 }
 
-// The offer was not acknowledged. A node that cannot take it now is left alone for a while; one that says the
-// job is wrong ends it; silence is lost contact.
+// The offer was not acknowledged. A node that cannot take it now is left alone for a while; one
+// that says the job is wrong ends it; silence is lost contact.
 runtime::task<> coordinator::refused(ledger::job job, std::string node, error why) {
   base::log_warning("coordinator", "job {} not received by {}: {}", job.id, node, why.text());
   switch (why.code) {
@@ -193,8 +196,8 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
   }
 }
 
-// A hung process still answers keepalives. So a job that has been silent past its deadline is asked once; no
-// answer is lost contact, an answer buys it the same time again.
+// A hung process still answers keepalives. So a job that has been silent past its deadline is asked
+// once; no answer is lost contact, an answer buys it the same time again.
 runtime::task<> coordinator::ask_when_late(ledger::job job) {
   if (!timed_.insert(job.id).second) co_return;
   for (;;) {

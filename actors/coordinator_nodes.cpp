@@ -123,8 +123,8 @@ runtime::task<> coordinator::pause_jobs(std::string node, std::string why) {
   for (const auto& job : *paused) state_.end_lease(job.id);
 }
 
-// The lease holds for a grace period. After it, another node that can do the job gets it, under a higher
-// fence; without another one the job waits for its holder.
+// The lease holds for a grace period. After it, another node that can do the job gets it, under a
+// higher fence; without another one the job waits for its holder.
 runtime::task<> coordinator::await_return(std::string node) {
   for (;;) {
     co_await runtime::sleep(this, services_.timing.grace);

@@ -129,7 +129,8 @@ runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
   if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
     co_return noted{true};
   ledger::edge step{
-      job->id, {job_state::offered, job_state::running, job_state::lost_contact},
+      job->id,
+      {job_state::offered, job_state::running, job_state::lost_contact},
       job_state::failed};
   step.fence = said.job.fence;
   step.node = word.node;
@@ -143,8 +144,8 @@ runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
   co_return noted{true};
 }
 
-// ready -> fetched: the small artifacts are verified in the cloud. A lost link leaves it ready; the next
-// hello begins again where the transfer stopped.
+// ready -> fetched: the small artifacts are verified in the cloud. A lost link leaves it ready; the
+// next hello begins again where the transfer stopped.
 runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
   if (!busy_.insert(job.id).second) co_return;
   auto* at = find_connected(node);
@@ -161,8 +162,8 @@ runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
     done = co_await pull_artifact(job, node, one);
   }
   const auto after = account ? account() : link_reading{};
-  const bool lost = !done && (done.error().code == errc::corrupt ||
-                              done.error().code == errc::not_found);
+  const bool lost =
+      !done && (done.error().code == errc::corrupt || done.error().code == errc::not_found);
   if (done || lost) {
     ledger::edge step{job.id, job_state::ready, done ? job_state::fetched : job_state::failed};
     step.fence = job.fence;
@@ -173,8 +174,7 @@ runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
       step.error_code = "result_lost";
       step.error_message = done.error().message;
     }
-    step.outbox =
-        webhook_for(job, done ? "succeeded" : "failed", services_.clock->wall().count());
+    step.outbox = webhook_for(job, done ? "succeeded" : "failed", services_.clock->wall().count());
     const std::chrono::duration<double> took = services_.clock->steady() - begun;
     if (done) {
       count_phase(job.id, "pick-up", before, after, took.count());
@@ -188,17 +188,20 @@ runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
   busy_.erase(job.id);
 }
 
-// The loss curve travelled with the result, not during the silence: here it becomes the job's events.
+// The loss curve travelled with the result, not during the silence: here it becomes the job's
+// events.
 runtime::task<> coordinator::tell_curve(ledger::job job) {
   auto read = [manifest_json = job.manifest_json, store = services_.artifacts] {
     return read_curve(manifest_json, *store);
   };
   auto curve = co_await runtime::offload(this, *services_.disk, read);
   if (!curve) co_return;
-  const auto every = std::max<std::size_t>(1, (curve->size() + curve_lines_max - 1) / curve_lines_max);
+  const auto every =
+      std::max<std::size_t>(1, (curve->size() + curve_lines_max - 1) / curve_lines_max);
   for (std::size_t i = 0; i < curve->size(); ++i) {
     if (i % every && i + 1 != curve->size()) continue;
-    const auto step = value_or(whole_member((*curve)[i], "step", 0, 0, 1ull << 62), std::uint64_t{0});
+    const auto step =
+        value_or(whole_member((*curve)[i], "step", 0, 0, 1ull << 62), std::uint64_t{0});
     const auto loss = value_or(number_member((*curve)[i], "loss", 0), double{0});
     ledger::new_event line{fmt::format("Step {}: training loss={:.4f}", step, loss)};
     line.type = "metrics";
@@ -223,8 +226,7 @@ runtime::task<result<chunk>> coordinator::ask_chunk_of(
   auto* at = find_connected(node);
   if (!at) co_return error{errc::unavailable, fmt::format("node {} is away", node)};
   pull request{std::move(job), std::move(sha256), offset, bytes_max};
-  co_return co_await runtime::try_ask(
-      this, at->at, services_.timing.answer, std::move(request));
+  co_return co_await runtime::try_ask(this, at->at, services_.timing.answer, std::move(request));
 }
 
 runtime::task<artifact_ref> coordinator::bring(bring_artifact order) {
@@ -256,8 +258,8 @@ runtime::task<> coordinator::begin_watch(watch_job order) {
 
 void coordinator::watch_again(const ledger::job& job) {
   auto* at = find_connected(job.node);
-  const bool watched = std::ranges::any_of(
-      watchers_, [&](const auto& item) { return item.second.job == job.id; });
+  const bool watched =
+      std::ranges::any_of(watchers_, [&](const auto& item) { return item.second.job == job.id; });
   if (at && watched) send(at->at, watch{ref_of(job), true});
 }
 

@@ -29,8 +29,7 @@ void coordinator_state::arrive(
   node.models = said.models;
 }
 
-bool coordinator_state::depart(
-    const std::string& name, std::uint64_t epoch, std::int64_t now_ms) {
+bool coordinator_state::depart(const std::string& name, std::uint64_t epoch, std::int64_t now_ms) {
   const auto found = nodes_.find(name);
   if (found == nodes_.end() || !found->second.connected || found->second.epoch != epoch)
     return false;
@@ -83,11 +82,13 @@ const node_view* coordinator_state::find(const std::string& name) const {
 reconciliation reconcile(std::span<const ledger::job> assigned, std::span<const held_job> held) {
   reconciliation plan;
   for (const auto& job : assigned) {
-    const bool is_held = std::ranges::any_of(
-        held, [&](const held_job& one) { return one.job == ref_of(job); });
+    const bool is_held =
+        std::ranges::any_of(held, [&](const held_job& one) { return one.job == ref_of(job); });
     if (job.state == job_state::fetched) continue;
-    if (job.state == job_state::ready) (is_held ? plan.pick_up : plan.lost).push_back(job);
-    else (is_held ? plan.resume : plan.regrant).push_back(job);
+    if (job.state == job_state::ready)
+      (is_held ? plan.pick_up : plan.lost).push_back(job);
+    else
+      (is_held ? plan.resume : plan.regrant).push_back(job);
   }
   for (const auto& one : held) {
     const bool wanted = std::ranges::any_of(

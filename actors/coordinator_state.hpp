@@ -1,4 +1,5 @@
-// What the coordinator knows of its nodes, and the decisions it takes from that: no actor, no disk, no clock.
+// What the coordinator knows of its nodes, and the decisions it takes from that: no actor, no disk,
+// no clock.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -13,19 +14,19 @@
 
 namespace dlls::actors {
 
-// Jobs a node holds under a lease at a time: the one it works on, and the next, so that it goes on working
-// when the link is away.
+// Jobs a node holds under a lease at a time: the one it works on, and the next, so that it goes on
+// working when the link is away.
 inline constexpr std::size_t leases_per_node = 2;
 
 struct node_view {
   std::string name;
   bool connected = false;
-  std::uint64_t epoch = 0;      // of its session, while connected
-  std::int64_t since_ms = 0;    // of the present state, Unix
+  std::uint64_t epoch = 0;    // of its session, while connected
+  std::int64_t since_ms = 0;  // of the present state, Unix
   std::string software;
   std::vector<std::string> kinds;
-  std::vector<served_model> models;   // kept while it is away
-  std::set<std::string> leased;       // ids of jobs offered to it or running there
+  std::vector<served_model> models;  // kept while it is away
+  std::set<std::string> leased;      // ids of jobs offered to it or running there
 };
 
 class coordinator_state {
@@ -35,8 +36,8 @@ class coordinator_state {
   bool depart(const std::string& name, std::uint64_t epoch, std::int64_t now_ms);
   void set_models(const std::string& name, std::vector<served_model> models);
 
-  // The connected node that takes this kind, has the model (when one is named) and the fewest leases below
-  // leases_per_node; the first by name among equals. Null: none at present.
+  // The connected node that takes this kind, has the model (when one is named) and the fewest
+  // leases below leases_per_node; the first by name among equals. Null: none at present.
   const node_view* choose(const std::string& kind, const std::string& model) const;
   // The connected node that serves the model, for a synchronous answer.
   const node_view* serving(const std::string& model) const;
@@ -62,7 +63,8 @@ struct reconciliation {
   std::vector<job_ref> drop;         // held, and the ledger has no use for it
 };
 
-// `assigned`: the node's jobs in the states offered, running, lost_contact, ready and fetched. Pure.
+// `assigned`: the node's jobs in the states offered, running, lost_contact, ready and fetched.
+// Pure.
 reconciliation reconcile(std::span<const ledger::job> assigned, std::span<const held_job> held);
 
 inline job_ref ref_of(const ledger::job& job) { return {job.id, job.attempt, job.fence}; }

@@ -7,11 +7,13 @@
 namespace dlls::actors {
 
 struct coordinator_timing {
-  std::chrono::milliseconds offer{std::chrono::minutes{10}};   // until `received`: inputs travel first
+  std::chrono::milliseconds offer{
+      std::chrono::minutes{10}};  // until `received`: inputs travel first
   std::chrono::milliseconds answer{std::chrono::seconds{30}};  // release, cancel, one chunk
   std::chrono::milliseconds status = base::limits::status_answer;
   std::chrono::milliseconds grace = base::limits::lease_grace;
-  // When a running job has said nothing for this long, its node is asked once; then again after as long.
+  // When a running job has said nothing for this long, its node is asked once; then again after as
+  // long.
   std::chrono::milliseconds deadline{std::chrono::hours{6}};
   // A fetched result that nobody released is released after this.
   std::chrono::milliseconds retention{std::chrono::hours{24 * 7}};

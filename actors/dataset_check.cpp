@@ -35,7 +35,8 @@ std::string complaint(std::string_view line) {
     auto content = text_member(message, "content");
     if (!role) return role.error().message;
     if (!content) return content.error().message;
-    if (std::ranges::find(roles, *role) == roles.end()) return fmt::format("unknown role '{}'", *role);
+    if (std::ranges::find(roles, *role) == roles.end())
+      return fmt::format("unknown role '{}'", *role);
     auto weight = whole_member(message, "weight", 1, 0, 1);
     if (!weight) return weight.error().message;
     answered |= *role == "assistant" && *weight == 1 && !content->empty();

@@ -16,7 +16,8 @@ using namespace std::chrono_literals;
 
 namespace {
 
-// The ledger answers in milliseconds; a coordinator that takes longer is in trouble, and the node asks again.
+// The ledger answers in milliseconds; a coordinator that takes longer is in trouble, and the node
+// asks again.
 constexpr auto coordinator_answer = 30s;
 // The longest answer to a prompt that anybody waits for.
 constexpr auto generation_most = std::chrono::hours{1};
@@ -37,10 +38,11 @@ gateway::token_delta to_delta(std::string text, const std::vector<token_info>& l
 }
 
 // The input that the node may have, by the ledger's word.
-result<artifact_ref> granted_input(const ledger::job& job, const std::string& node, const fetch_input& request) {
+result<artifact_ref> granted_input(
+    const ledger::job& job, const std::string& node, const fetch_input& request) {
   const bool theirs = job.node == node && ref_of(job) == request.job;
-  const bool leased = ledger::leased_states.contains(job.state) ||
-                      job.state == ledger::job_state::lost_contact;
+  const bool leased =
+      ledger::leased_states.contains(job.state) || job.state == ledger::job_state::lost_contact;
   auto spec = parse_json(job.spec_json);
   const auto* members = spec ? spec->if_object() : nullptr;
   const auto* inputs = members ? members->if_contains("inputs") : nullptr;
@@ -81,8 +83,7 @@ runtime::task<welcome> door::greet(hello said) {
   who.door = caf::actor_cast<door_actor>(this);
   who.account = services_.account;
   who.said = std::move(said);
-  co_return co_await runtime::ask(
-      this, services_.coordinator, coordinator_answer, std::move(who));
+  co_return co_await runtime::ask(this, services_.coordinator, coordinator_answer, std::move(who));
 }
 
 runtime::task<chunk> door::hand_out(fetch_input request) {
@@ -127,11 +128,12 @@ void door::pass_progress(progress step) {
 
 void door::pass_tokens(tokens piece) {
   const auto found = sinks_.find(piece.request);
-  if (found != sinks_.end())
-    found->second->delta(to_delta(std::move(piece.text), piece.logprobs));
+  if (found != sinks_.end()) found->second->delta(to_delta(std::move(piece.text), piece.logprobs));
 }
 
-void door::begin_generation(start_generation order) { tasks().spawn(generate_for(std::move(order))); }
+void door::begin_generation(start_generation order) {
+  tasks().spawn(generate_for(std::move(order)));
+}
 
 runtime::task<> door::generate_for(start_generation order) {
   sink_guard guard{order.sink};

@@ -1,6 +1,7 @@
-// The door actor: one for each connection, the only actor here that a node may address. It tells the
-// coordinator who speaks (the certificate's name, never the node's own word), hands out inputs of jobs that
-// were granted to that node, and passes pieces of running generations to their sinks. It dies with its link.
+// The door actor: one for each connection, the only actor here that a node may address. It tells
+// the coordinator who speaks (the certificate's name, never the node's own word), hands out inputs
+// of jobs that were granted to that node, and passes pieces of running generations to their sinks.
+// It dies with its link.
 #pragma once
 #include <map>
 #include <memory>
@@ -27,8 +28,8 @@ class door final : public runtime::co_actor<door_actor> {
 
  private:
   runtime::task<welcome> greet(hello said);
-  // permission_denied unless the ledger has granted that job to this node under that fence and the artifact
-  // is one of its inputs.
+  // permission_denied unless the ledger has granted that job to this node under that fence and the
+  // artifact is one of its inputs.
   runtime::task<chunk> hand_out(fetch_input request);
   runtime::task<noted> pass_ready(ready word);
   runtime::task<noted> pass_failed(failed word);
@@ -43,7 +44,8 @@ class door final : public runtime::co_actor<door_actor> {
   ledger_calls<door> ledger_;
   node_door at_;  // known from the first message on
   std::map<std::uint64_t, std::shared_ptr<gateway::generation_sink>> sinks_;
-  std::map<std::string, artifact_ref> granted_;  // "job/fence/sha256" already checked against the ledger
+  std::map<std::string, artifact_ref>
+      granted_;  // "job/fence/sha256" already checked against the ledger
 };
 
 }  // namespace dlls::actors

@@ -13,7 +13,6 @@ base::result<model::generation> begin_generation(
     const loaded_model& on, const generation_spec& spec);
 
 // The token's pieces and log-probabilities as they travel.
-token_info describe(
-    const model::tokenizer& vocabulary, const model::generated_delta& delta);
+token_info describe(const model::tokenizer& vocabulary, const model::generated_delta& delta);
 
 }  // namespace dlls::actors

@@ -1,4 +1,5 @@
-// A durable generation: the job form of a completion, for work that nobody waits for on an open connection.
+// A durable generation: the job form of a completion, for work that nobody waits for on an open
+// connection.
 #include <boost/json.hpp>
 
 #include "actors/generation.hpp"
@@ -7,8 +8,8 @@
 
 namespace dlls::actors {
 namespace json = boost::json;
-using base::error;
 using base::errc;
+using base::error;
 using base::result;
 
 namespace {

@@ -76,8 +76,8 @@ result<> home::parts::open_stores() {
   if (!artifacts) return artifacts.error();
   services.artifacts = std::make_shared<ledger::artifact_store>(std::move(*artifacts));
   services.cache = std::make_shared<model_cache>(*services.models, options.model_bytes_max);
-  const auto threads = options.threads ? options.threads
-                                       : std::max(1u, std::thread::hardware_concurrency());
+  const auto threads =
+      options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   services.compute = std::make_shared<kernels::thread_pool>(threads);
   using pool_options = runtime::worker_pool::options;
   services.disk = std::make_shared<runtime::worker_pool>(pool_options{1, 1024, "disk"});
@@ -134,8 +134,8 @@ result<> join(const home_options& options, const std::string& token_text) {
   if (!token) return token.error();
   const auto folder = credentials_folder(options);
   if (auto made = base::make_folder(folder); !made) return made;
-  auto joined = link::join(
-      options.coordinator_host, options.coordinator_port, *token, folder, options.name);
+  auto joined =
+      link::join(options.coordinator_host, options.coordinator_port, *token, folder, options.name);
   if (!joined) return joined.error();
   return {};
 }

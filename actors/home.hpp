@@ -1,4 +1,5 @@
-// The node side of a process, wired: spool, model store, engine, node actor, link. Dials out, listens nowhere.
+// The node side of a process, wired: spool, model store, engine, node actor, link. Dials out,
+// listens nowhere.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -10,14 +11,14 @@
 namespace dlls::actors {
 
 struct home_options {
-  std::filesystem::path state;      // folder: spool/, artifacts/, credentials/
-  std::filesystem::path models;     // GGUF files; new ones are written here
+  std::filesystem::path state;   // folder: spool/, artifacts/, credentials/
+  std::filesystem::path models;  // GGUF files; new ones are written here
   std::string coordinator_host;
   std::uint16_t coordinator_port = 7443;
-  std::string name = "node";        // as in the certificate
-  unsigned threads = 0;             // of the engine; 0: one a core
+  std::string name = "node";                   // as in the certificate
+  unsigned threads = 0;                        // of the engine; 0: one a core
   std::uint64_t model_bytes_max = 8ull << 30;  // what loaded models may take together
-  std::uint64_t seed = 0;           // of the reconnect jitter; 0 draws one
+  std::uint64_t seed = 0;                      // of the reconnect jitter; 0 draws one
 };
 
 // True when this folder holds a certificate: the node has joined.
@@ -25,7 +26,8 @@ bool has_joined(const home_options& options);
 // Spends a token (dlls enroll) and stores the certificate. Blocks; errors as runtime::link::join.
 base::result<> join(const home_options& options, const std::string& token_text);
 
-// Everything in it ends with it; what was acknowledged is on the disk and goes on at the next start.
+// Everything in it ends with it; what was acknowledged is on the disk and goes on at the next
+// start.
 class home {
  public:
   // failed_precondition, with a hint, when the node has not joined yet.

@@ -86,7 +86,8 @@ runtime::task<generated> inference::answer(generate request) {
   while (!work->made.finished() && !stopped_.contains(id)) {
     co_await runtime::offload(this, *thread_, one_step);
     const auto now = clock::now();
-    if (request.stream && listener && !work->piece.text.empty() && now - sent >= stream_piece_every) {
+    if (request.stream && listener && !work->piece.text.empty() &&
+        now - sent >= stream_piece_every) {
       work->piece.request = id;
       send(listener, std::move(work->piece));
       work->piece = {};

@@ -1,4 +1,5 @@
-// The actor that answers prompts: several generations at a time, a token of each in turn, on one thread.
+// The actor that answers prompts: several generations at a time, a token of each in turn, on one
+// thread.
 #pragma once
 #include <caf/typed_actor.hpp>
 #include <memory>
@@ -21,8 +22,8 @@ using tokens_listener = caf::typed_actor<caf::reacts_to<tokens>>;
 
 // Generations at a time; one more is refused with resource_exhausted. Each keeps a key-value cache.
 inline constexpr std::size_t generations_max = 8;
-// A piece of a stream is sent when this much time has passed since the last: on the link, ten tokens in one
-// frame cost a tenth of the bytes that ten frames do.
+// A piece of a stream is sent when this much time has passed since the last: on the link, ten
+// tokens in one frame cost a tenth of the bytes that ten frames do.
 inline constexpr auto stream_piece_every = std::chrono::milliseconds{50};
 
 class inference final : public runtime::co_actor<inference_actor> {

@@ -30,13 +30,13 @@ result<> check_job_request(const gateway::job_request& request) {
   for (const auto& rule : rules) {
     if (rule.kind != request.kind) continue;
     if (rule.needs_model && request.model.empty())
-      return error{errc::invalid_argument, fmt::format("a job of kind '{}' needs a 'model'", rule.kind)};
+      return error{
+          errc::invalid_argument, fmt::format("a job of kind '{}' needs a 'model'", rule.kind)};
     if (request.files.size() < rule.files_min || request.files.size() > rule.files_max)
       return error{
-          errc::invalid_argument,
-          fmt::format(
-              "a job of kind '{}' takes {} to {} files, not {}", rule.kind, rule.files_min,
-              rule.files_max, request.files.size())};
+          errc::invalid_argument, fmt::format(
+                                      "a job of kind '{}' takes {} to {} files, not {}", rule.kind,
+                                      rule.files_min, rule.files_max, request.files.size())};
     if (request.kind == "fine_tune" && request.method != "supervised")
       return error{
           errc::unsupported, fmt::format("method '{}' is not built in", request.method),

@@ -5,8 +5,8 @@
 
 namespace dlls::actors {
 
-// invalid_argument, naming the parameter, for a kind that does not exist or a request that lacks what its
-// kind needs. Models and files are looked up elsewhere.
+// invalid_argument, naming the parameter, for a kind that does not exist or a request that lacks
+// what its kind needs. Models and files are looked up elsewhere.
 base::result<> check_job_request(const gateway::job_request& request);
 
 }  // namespace dlls::actors

@@ -1,6 +1,6 @@
-// One kind of work a node does for a job, step by step, without an actor in sight: the trainer actor drives
-// it on its own thread and may stop between any two steps. A new kind of job is one file that derives from
-// job_run and one line in start_run.
+// One kind of work a node does for a job, step by step, without an actor in sight: the trainer
+// actor drives it on its own thread and may stop between any two steps. A new kind of job is one
+// file that derives from job_run and one line in start_run.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -16,8 +16,8 @@
 
 namespace dlls::actors {
 
-// What a run works on. The inputs are verified and complete; `folder` is the run's own, survives a restart
-// of the node, and is removed with the spool entry.
+// What a run works on. The inputs are verified and complete; `folder` is the run's own, survives a
+// restart of the node, and is removed with the spool entry.
 struct work_order {
   job_ref job;
   std::string kind;
@@ -44,7 +44,8 @@ struct run_progress {
   double seconds_left = -1;                 // negative: not known
 };
 
-// What a run leaves: small files with their content, and at most one model, still in the run's folder.
+// What a run leaves: small files with their content, and at most one model, still in the run's
+// folder.
 struct run_result {
   struct file {
     std::string name;
@@ -52,11 +53,12 @@ struct run_result {
   };
   std::vector<file> files;
   std::string metrics_json = "{}";
-  std::string model_name;             // empty: no model
-  std::filesystem::path model_file;   // the finished GGUF
+  std::string model_name;            // empty: no model
+  std::filesystem::path model_file;  // the finished GGUF
 };
 
-// One thread at a time. Errors end the job as failed; what a disk or a restart breaks is resumed instead.
+// One thread at a time. Errors end the job as failed; what a disk or a restart breaks is resumed
+// instead.
 class job_run {
  public:
   virtual ~job_run() = default;
@@ -71,8 +73,9 @@ class job_run {
 // The kinds this program knows: "checksum", "fine_tune", "pretrain", "generate".
 std::vector<std::string> known_kinds();
 
-// unsupported for another kind; invalid_argument for a specification or an input that is wrong, with the
-// place; not_found for a missing model. Continues from what an earlier run left in the folder.
+// unsupported for another kind; invalid_argument for a specification or an input that is wrong,
+// with the place; not_found for a missing model. Continues from what an earlier run left in the
+// folder.
 base::result<std::unique_ptr<job_run>> start_run(work_order order, run_tools tools);
 
 // The kinds, each in its own file.

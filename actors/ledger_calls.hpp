@@ -1,5 +1,6 @@
-// The ledger's operations as awaitables: `auto job = co_await ledger_.advance(step);` gives a base::result on
-// the actor's turn. Owned by its actor; what each operation means and fails with stands in ledger/ledger.hpp.
+// The ledger's operations as awaitables: `auto job = co_await ledger_.advance(step);` gives a
+// base::result on the actor's turn. Owned by its actor; what each operation means and fails with
+// stands in ledger/ledger.hpp.
 #pragma once
 #include <memory>
 #include <optional>

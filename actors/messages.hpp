@@ -1,8 +1,9 @@
-// The whole protocol between coordinator and node, on one page. docs/formats.md describes the wire form;
-// both change together, and base::limits::protocol_version with them.
+// The whole protocol between coordinator and node, on one page. docs/formats.md describes the wire
+// form; both change together, and base::limits::protocol_version with them.
 //
-// The coordinator never trusts a reference: whoever changes a job names attempt and fence, and the ledger
-// compares them. Actor handles never travel inside a message: each side answers `current_sender()`.
+// The coordinator never trusts a reference: whoever changes a job names attempt and fence, and the
+// ledger compares them. Actor handles never travel inside a message: each side answers
+// `current_sender()`.
 #pragma once
 #include <caf/meta/type_name.hpp>
 #include <caf/typed_actor.hpp>
@@ -16,7 +17,8 @@ namespace dlls::actors {
 
 // ---- what messages are made of ------------------------------------------------------------------
 
-// One grant of one job. The fence rises with every grant; an older one is refused where it would be written.
+// One grant of one job. The fence rises with every grant; an older one is refused where it would be
+// written.
 struct job_ref {
   std::string id;
   std::uint32_t attempt = 0;
@@ -27,7 +29,8 @@ struct job_ref {
   friend bool operator==(const job_ref&, const job_ref&) = default;
 };
 
-// A sealed piece of data, named by its content. `name` is for people ("metrics.json", "model.gguf").
+// A sealed piece of data, named by its content. `name` is for people ("metrics.json",
+// "model.gguf").
 struct artifact_ref {
   std::string name;
   std::string sha256;  // 64 hexadecimal digits
@@ -93,7 +96,8 @@ struct bias {
   bias(std::int32_t t, float v) : token(t), value(v) {}
 };
 
-// What to generate; used by the synchronous `generate` and, as JSON, by the durable job of that kind.
+// What to generate; used by the synchronous `generate` and, as JSON, by the durable job of that
+// kind.
 struct generation_spec {
   std::string model;
   std::vector<chat_turn> turns;  // chat, when not empty; else `prompt` as it stands
@@ -286,8 +290,8 @@ using node_door = caf::typed_actor<
 
 // ---- wire form ----------------------------------------------------------------------------------
 
-#define DLLS_WIRE(type, ...)                          \
-  template <class Inspector>                          \
+#define DLLS_WIRE(type, ...)                                       \
+  template <class Inspector>                                       \
   typename Inspector::result_type inspect(Inspector& f, type& x) { \
     return f(caf::meta::type_name(#type), __VA_ARGS__);            \
   }

@@ -1,5 +1,5 @@
-// Models in memory, shared by everything on the node that generates. A model is loaded on first use and
-// dropped, least recently used first, when another needs its room.
+// Models in memory, shared by everything on the node that generates. A model is loaded on first use
+// and dropped, least recently used first, when another needs its room.
 #pragma once
 #include <cstdint>
 #include <memory>

@@ -1,5 +1,6 @@
-// The models a node can serve: GGUF files in one folder. A file that somebody put there is served under its
-// stem; one that a job made has a note beside it (NAME.json) with the name that requests use.
+// The models a node can serve: GGUF files in one folder. A file that somebody put there is served
+// under its stem; one that a job made has a note beside it (NAME.json) with the name that requests
+// use.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -13,18 +14,19 @@
 namespace dlls::actors {
 
 struct stored_model {
-  std::string name;             // what requests say: "smollm2-135m-instruct", "ft:...:..."
-  std::filesystem::path path;   // of the GGUF
+  std::string name;            // what requests say: "smollm2-135m-instruct", "ft:...:..."
+  std::filesystem::path path;  // of the GGUF
   std::uint64_t bytes = 0;
-  std::uint32_t context = 0;    // tokens, from the file's metadata
-  std::int64_t created = 0;     // Unix seconds
-  std::string job;              // the job that made it; empty for a file put there by hand
+  std::uint32_t context = 0;  // tokens, from the file's metadata
+  std::int64_t created = 0;   // Unix seconds
+  std::string job;            // the job that made it; empty for a file put there by hand
 };
 
 // Thread-safe.
 class model_store {
  public:
-  // Creates the folder when missing and reads what is there; files that are no GGUF are logged and left out.
+  // Creates the folder when missing and reads what is there; files that are no GGUF are logged and
+  // left out.
   static base::result<std::unique_ptr<model_store>> open(std::filesystem::path folder);
 
   // Sorted by name.
@@ -32,8 +34,9 @@ class model_store {
   // not_found, with a hint that lists what there is.
   base::result<stored_model> find(const std::string& name) const;
 
-  // Takes the finished file in by renaming it into the folder: both must lie on one file system. Adding
-  // the model of a job again replaces it (a job that ran twice has one model). storage_full, io, corrupt.
+  // Takes the finished file in by renaming it into the folder: both must lie on one file system.
+  // Adding the model of a job again replaces it (a job that ran twice has one model). storage_full,
+  // io, corrupt.
   base::result<stored_model> add(
       const std::string& name, const std::string& job, const std::filesystem::path& finished);
 

@@ -4,8 +4,7 @@
 
 namespace dlls::actors {
 
-node::node(
-    caf::actor_config& config, node_services services, std::vector<spool_entry> entries)
+node::node(caf::actor_config& config, node_services services, std::vector<spool_entry> entries)
     : co_actor(config), services_(std::move(services)), random_(services_.seed) {
   for (auto& entry : entries) {
     const auto id = entry.order.job.id;
@@ -23,10 +22,10 @@ node::behavior_type node::make_behavior() {
   tasks().spawn(work_off());
   if (services_.connect) tasks().spawn(stay_linked());
   return {
-      serve(&node::take),          serve(&node::give),        serve(&node::let_go),
-      serve(&node::stop),          serve(&node::tell),        serve(&node::set_watch),
-      serve(&node::answer),        serve(&node::stop_answer), serve(&node::note_progress),
-      serve(&node::relay),         serve(&node::link_closed),
+      serve(&node::take),   serve(&node::give),        serve(&node::let_go),
+      serve(&node::stop),   serve(&node::tell),        serve(&node::set_watch),
+      serve(&node::answer), serve(&node::stop_answer), serve(&node::note_progress),
+      serve(&node::relay),  serve(&node::link_closed),
   };
 }
 

@@ -1,9 +1,10 @@
-// The node actor: the home side of the protocol. It keeps the spool, orders work from the trainer and
-// inference actors, stays linked to the coordinator, and repeats "ready" until the cloud has noted it.
+// The node actor: the home side of the protocol. It keeps the spool, orders work from the trainer
+// and inference actors, stays linked to the coordinator, and repeats "ready" until the cloud has
+// noted it.
 //
-// Its exported interface is node_door; the rest is for actors of its own process and never allowed on a link.
-// Single-threaded like every actor; disk work goes through `disk`, one thread, so that entries of one job
-// are written in order.
+// Its exported interface is node_door; the rest is for actors of its own process and never allowed
+// on a link. Single-threaded like every actor; disk work goes through `disk`, one thread, so that
+// entries of one job are written in order.
 #pragma once
 #include <caf/typed_actor.hpp>
 #include <cstdint>
@@ -32,7 +33,8 @@ struct session {
   std::function<void(std::string why)> close;
 };
 
-// Makes one attempt. `done` is called once, `closed` at most once after a success; both on any thread.
+// Makes one attempt. `done` is called once, `closed` at most once after a success; both on any
+// thread.
 using connect_function = std::function<void(
     caf::strong_actor_ptr exported, std::function<void(base::result<session>)> done,
     std::function<void(std::string why)> closed)>;
@@ -117,8 +119,8 @@ class node final : public runtime::co_actor<node_actor> {
   node_services services_;
   base::random_source random_;
   std::map<std::string, held> jobs_;
-  std::shared_ptr<session> session_;  // null: no link
-  std::uint64_t linked_epoch_ = 0;    // of the last session that was greeted
+  std::shared_ptr<session> session_;                      // null: no link
+  std::uint64_t linked_epoch_ = 0;                        // of the last session that was greeted
   std::optional<runtime::resolver<std::string>> closed_;  // of stay_linked
   std::optional<runtime::resolver<bool>> wake_;           // of work_off
   trainer_actor trainer_;

@@ -112,7 +112,8 @@ void node::set_watch(watch order) {
 }
 
 runtime::task<generated> node::answer(generate request) {
-  // The coordinator's deadline ends the ask; this one only bounds what a lost coordinator leaves behind.
+  // The coordinator's deadline ends the ask; this one only bounds what a lost coordinator leaves
+  // behind.
   co_return co_await runtime::ask(this, inference_, std::chrono::hours{1}, std::move(request));
 }
 

@@ -14,7 +14,8 @@ using std::chrono::milliseconds;
 
 namespace {
 
-// A door that does not answer within this time on an open link is retried later, over the same link.
+// A door that does not answer within this time on an open link is retried later, over the same
+// link.
 constexpr auto answer_within = 30s;
 constexpr auto redeliver_first = 5s;
 constexpr auto redeliver_most = 300s;
@@ -23,7 +24,8 @@ constexpr auto silence_begins = 1s;
 
 }  // namespace
 
-// One attempt. The closing of a link is a message of its own: it may come before its opening was handled.
+// One attempt. The closing of a link is a message of its own: it may come before its opening was
+// handled.
 void node::connect(runtime::resolver<std::shared_ptr<session>> done) {
   auto epoch = std::make_shared<std::atomic<std::uint64_t>>(0);
   auto self = caf::actor_cast<node_actor>(this);
@@ -57,8 +59,8 @@ runtime::task<> node::stay_linked() {
     } else if (!fresh) {
       base::log_warning("node", "no link: {}", fresh.error().text());
     }
-    const auto jitter = static_cast<std::int64_t>(random_.below(
-        static_cast<std::uint64_t>(pause.count()) / 2 + 1));
+    const auto jitter =
+        static_cast<std::int64_t>(random_.below(static_cast<std::uint64_t>(pause.count()) / 2 + 1));
     co_await runtime::sleep(this, pause + milliseconds{jitter});
     pause = std::min(pause * 2, services_.reconnect.most);
   }
@@ -72,7 +74,8 @@ runtime::task<bool> node::greet(std::shared_ptr<session> fresh) {
   message.software = "dlls 0.1.0";
   message.kinds = known_kinds();
   message.models = models();
-  for (const auto& [id, job] : jobs_) message.held.emplace_back(job.entry.order.job, job.entry.state);
+  for (const auto& [id, job] : jobs_)
+    message.held.emplace_back(job.entry.order.job, job.entry.state);
   auto answer = co_await runtime::try_ask(this, fresh->door, answer_within, std::move(message));
   if (!answer) {
     base::log_warning("node", "the coordinator does not welcome us: {}", answer.error().text());

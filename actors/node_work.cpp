@@ -73,8 +73,10 @@ runtime::task<> node::work_on(std::string id) {
   }
   auto entry = job->entry;
   entry.state = outcome ? held_state::sealed : held_state::failed;
-  if (outcome) entry.result = std::move(*outcome);
-  else entry.why = outcome.error();
+  if (outcome)
+    entry.result = std::move(*outcome);
+  else
+    entry.why = outcome.error();
   auto store = [jobs = services_.jobs, entry] { return jobs->store(entry); };
   auto stored = co_await runtime::offload(this, *services_.disk, store);
   job = find(order.job);
@@ -109,8 +111,8 @@ void node::relay(tokens piece) {
   if (session_) send(session_->door, std::move(piece));
 }
 
-// Forgets a job: the running work stops at its next step, the entry goes, and inputs and small results that
-// no other job names are removed. A model in the store stays.
+// Forgets a job: the running work stops at its next step, the entry goes, and inputs and small
+// results that no other job names are removed. A model in the store stays.
 runtime::task<> node::drop(std::string id) {
   const auto found = jobs_.find(id);
   if (found == jobs_.end()) co_return;
@@ -126,8 +128,7 @@ runtime::task<> node::drop(std::string id) {
     for (const auto& one : artifacts) {
       const bool used = std::ranges::any_of(jobs_, [&](const auto& item) {
         const auto& other = item.second.entry;
-        return names(other.order.inputs, one.sha256) ||
-               names(other.result.artifacts, one.sha256);
+        return names(other.order.inputs, one.sha256) || names(other.result.artifacts, one.sha256);
       });
       if (!used) unused.push_back(one.sha256);
     }

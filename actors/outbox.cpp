@@ -22,8 +22,9 @@ constexpr milliseconds hold = 60s;
 constexpr std::uint32_t rows_at_a_time = 16;
 
 result<gateway::webhook_target> target_from(const std::optional<std::string>& setting) {
-  auto value = setting && !setting->empty() ? parse_json(*setting)
-                                            : result<boost::json::value>{error{errc::not_found, ""}};
+  auto value = setting && !setting->empty()
+                   ? parse_json(*setting)
+                   : result<boost::json::value>{error{errc::not_found, ""}};
   const auto* members = value ? value->if_object() : nullptr;
   const auto* enabled = members ? members->if_contains("enabled") : nullptr;
   if (!members || (enabled && enabled->is_bool() && !enabled->get_bool()))
@@ -106,7 +107,8 @@ runtime::task<> outbox::send_one(ledger::outbox_row row) {
     co_await ledger_.mark_sent(row.id);
     co_return;
   }
-  const auto why = sent ? fmt::format("the receiver answered {}", sent->status) : sent.error().text();
+  const auto why =
+      sent ? fmt::format("the receiver answered {}", sent->status) : sent.error().text();
   auto next = gateway::webhook_retry_delay(row.attempts, random_.uniform());
   if ((sent && sent->disable) || !next) {
     base::log_error("outbox", "{} is given up: {}", row.id, why);
@@ -115,7 +117,8 @@ runtime::task<> outbox::send_one(ledger::outbox_row row) {
   }
   auto delay = *next;
   if (sent && sent->retry_after) delay = std::max<milliseconds>(delay, *sent->retry_after);
-  base::log_warning("outbox", "{} not delivered, again in {} s: {}", row.id, delay.count() / 1000, why);
+  base::log_warning(
+      "outbox", "{} not delivered, again in {} s: {}", row.id, delay.count() / 1000, why);
   co_await ledger_.mark_failed(row.id, services_.clock->wall().count() + delay.count(), why);
 }
 

@@ -1,5 +1,5 @@
-// Sends the webhooks that the ledger's outbox holds: at least once, always under the same id, on a schedule
-// that ends after three days. Wakes when a row was written or falls due, never by polling.
+// Sends the webhooks that the ledger's outbox holds: at least once, always under the same id, on a
+// schedule that ends after three days. Wakes when a row was written or falls due, never by polling.
 #pragma once
 #include <caf/typed_actor.hpp>
 #include <functional>

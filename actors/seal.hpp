@@ -1,4 +1,5 @@
-// From what a run left to a sealed result: files into the artifact store, the model into the model store.
+// From what a run left to a sealed result: files into the artifact store, the model into the model
+// store.
 #pragma once
 #include "actors/job_run.hpp"
 #include "actors/messages.hpp"
@@ -8,9 +9,10 @@
 
 namespace dlls::actors {
 
-// Blocks on the disk. After success every artifact of the manifest is durable; sealing the same result again
-// is harmless. storage_full, io.
+// Blocks on the disk. After success every artifact of the manifest is durable; sealing the same
+// result again is harmless. storage_full, io.
 base::result<manifest> seal_result(
-    run_result result, const job_ref& job, model_store& models, const ledger::artifact_store& store);
+    run_result result, const job_ref& job, model_store& models,
+    const ledger::artifact_store& store);
 
 }  // namespace dlls::actors

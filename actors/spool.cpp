@@ -50,7 +50,8 @@ result<spool_entry> from_text(std::string_view text) {
   auto done = manifest_from(members->at("result"));
   auto code = whole_member(*value, "error_code", 0, 0, 255);
   auto message = text_member(*value, "error_message", "");
-  if (!id || !kind || !spec || !state || !attempt || !fence || !inputs || !done || !code || !message)
+  if (!id || !kind || !spec || !state || !attempt || !fence || !inputs || !done || !code ||
+      !message)
     return error{errc::corrupt, "a member has the wrong type"};
   spool_entry entry;
   entry.order.job = {*id, static_cast<std::uint32_t>(*attempt), *fence};
@@ -71,8 +72,8 @@ result<spool_entry> from_text(std::string_view text) {
 
 bool is_safe_id(const std::string& id) noexcept {
   return !id.empty() && id.size() <= 64 &&
-         id.find_first_not_of(
-             "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == id.npos;
+         id.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
+             id.npos;
 }
 
 result<spool> spool::open(fs::path folder) {
@@ -101,7 +102,8 @@ result<std::vector<spool_entry>> spool::load() const {
     aside += ".broken";
     fs::rename(item.path(), aside, failed);
   }
-  if (failed) return error{errc::io, fmt::format("read {}: {}", folder_.string(), failed.message())};
+  if (failed)
+    return error{errc::io, fmt::format("read {}: {}", folder_.string(), failed.message())};
   return entries;
 }
 
@@ -123,7 +125,8 @@ result<> spool::remove(const std::string& job_id) const {
   // The entry first: a half-removed folder without it counts as not held.
   fs::remove(folder / "job.json", failed);
   if (!failed) fs::remove_all(folder, failed);
-  if (failed) return error{errc::io, fmt::format("remove {}: {}", folder.string(), failed.message())};
+  if (failed)
+    return error{errc::io, fmt::format("remove {}: {}", folder.string(), failed.message())};
   return base::sync_folder(folder_);
 }
 

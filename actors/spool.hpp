@@ -1,5 +1,6 @@
-// The node's memory of the jobs it has acknowledged: one folder a job, one small JSON file in it that is
-// replaced durably at every change, and a work folder for checkpoints. docs/formats.md describes it.
+// The node's memory of the jobs it has acknowledged: one folder a job, one small JSON file in it
+// that is replaced durably at every change, and a work folder for checkpoints. docs/formats.md
+// describes it.
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -14,19 +15,19 @@ namespace dlls::actors {
 struct spool_entry {
   offer order;
   held_state state = held_state::accepted;
-  manifest result;           // when sealed
-  base::error why;           // when failed
+  manifest result;  // when sealed
+  base::error why;  // when failed
 };
 
-// Stateless but for its folder. Entries of different jobs may be written from different threads; one job
-// belongs to one thread at a time.
+// Stateless but for its folder. Entries of different jobs may be written from different threads;
+// one job belongs to one thread at a time.
 class spool {
  public:
   // Creates the folder when missing.
   static base::result<spool> open(std::filesystem::path folder);
 
-  // Every readable entry. One that cannot be read is moved aside (`ID.broken`), logged and left out: its job
-  // is then not held, and the coordinator grants it anew.
+  // Every readable entry. One that cannot be read is moved aside (`ID.broken`), logged and left
+  // out: its job is then not held, and the coordinator grants it anew.
   base::result<std::vector<spool_entry>> load() const;
 
   // After success the entry survives a power cut. storage_full, io.

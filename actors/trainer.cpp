@@ -25,7 +25,8 @@ progress to_message(const job_ref& job, const run_progress& now) {
   return told;
 }
 
-// Short steps are taken together, so that the hops between threads cost nothing. True when the run is done.
+// Short steps are taken together, so that the hops between threads cost nothing. True when the run
+// is done.
 result<bool> take_steps(job_run& run) {
   const auto begun = std::chrono::steady_clock::now();
   while (!run.done()) {

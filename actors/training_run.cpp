@@ -1,5 +1,5 @@
-// Fine-tuning and training from nothing: the model's trainer, driven step by step, with a checkpoint now and
-// then in the job's own folder, so that a killed node goes on where it was.
+// Fine-tuning and training from nothing: the model's trainer, driven step by step, with a
+// checkpoint now and then in the job's own folder, so that a killed node goes on where it was.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -21,11 +21,11 @@ using seconds = std::chrono::duration<double>;
 
 namespace {
 
-// A checkpoint of a 135 M parameter model is 1.6 GB: often enough to lose little, rarely enough to cost
-// little.
+// A checkpoint of a 135 M parameter model is 1.6 GB: often enough to lose little, rarely enough to
+// cost little.
 constexpr auto checkpoint_every = std::chrono::seconds{120};
-// What "auto" aims at for a data set that fits one batch: enough steps to learn it by heart, and an end
-// before that when the loss says so.
+// What "auto" aims at for a data set that fits one batch: enough steps to learn it by heart, and an
+// end before that when the loss says so.
 constexpr std::uint32_t auto_steps = 24;
 constexpr float auto_target_loss = 0.01F;
 constexpr std::uint64_t one_batch_tokens = 1024;
@@ -36,10 +36,13 @@ std::string model_name_for(const json::value& spec, const job_ref& job) {
   const auto suffix = value_or(text_member(spec, "suffix", ""), std::string{});
   // "ft:base:owner:suffix:id", OpenAI's form; a fine-tune of a fine-tune keeps the first base.
   auto root = base.starts_with("ft:") ? base.substr(3, base.find(':', 3) - 3) : base;
-  return fmt::format("ft:{}:dlls:{}:{}", root, suffix, job.id.substr(job.id.size() - std::min<std::size_t>(8, job.id.size())));
+  return fmt::format(
+      "ft:{}:dlls:{}:{}", root, suffix,
+      job.id.substr(job.id.size() - std::min<std::size_t>(8, job.id.size())));
 }
 
-// OpenAI's hyperparameters with "auto" resolved for this data set, then whatever the "dlls" object says.
+// OpenAI's hyperparameters with "auto" resolved for this data set, then whatever the "dlls" object
+// says.
 result<model::training_spec> spec_for(
     const json::value& spec, const std::string& kind, const model::dataset& data) {
   model::training_spec made;
@@ -94,7 +97,8 @@ class training_run final : public job_run {
     if (!done() && now - saved_ > checkpoint_every) {
       // A full disk costs the checkpoint, not the training.
       if (auto saved = trainer_.save_checkpoint(); !saved)
-        base::log_warning("trainer", "no checkpoint of {}: {}", order_.job.id, saved.error().text());
+        base::log_warning(
+            "trainer", "no checkpoint of {}: {}", order_.job.id, saved.error().text());
       saved_ = now;
     }
     return {};
@@ -141,8 +145,10 @@ class training_run final : public job_run {
 result<std::unique_ptr<job_run>> start_training(work_order order, run_tools tools) {
   auto spec = parse_json(order.spec_json);
   if (!spec) return spec.error();
-  if (!spec->is_object()) return error{errc::invalid_argument, "the specification is no JSON object"};
-  if (order.inputs.empty()) return error{errc::invalid_argument, "a training job needs a training file"};
+  if (!spec->is_object())
+    return error{errc::invalid_argument, "the specification is no JSON object"};
+  if (order.inputs.empty())
+    return error{errc::invalid_argument, "a training job needs a training file"};
   auto base_name = text_member(*spec, "model");
   if (!base_name) return base_name.error();
   auto stored = tools.models.find(*base_name);

@@ -35,7 +35,8 @@ std::uint32_t bounded(std::uint32_t bytes_max) {
 
 result<chunk> read_chunk(
     const ledger::artifact_reader& from, std::uint64_t offset, std::uint32_t bytes_max) {
-  if (offset >= from.size()) return error{errc::invalid_argument, "a chunk past the artifact's end"};
+  if (offset >= from.size())
+    return error{errc::invalid_argument, "a chunk past the artifact's end"};
   std::string bytes(bounded(bytes_max), '\0');
   auto got = from.read_at(offset, std::as_writable_bytes(std::span{bytes}));
   if (!got) return got.error();

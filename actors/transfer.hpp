@@ -1,5 +1,5 @@
-// Moving one artifact over the link: a window of small asks, each chunk checked, the whole checked at the
-// end, resumable after any interruption. Both directions use it.
+// Moving one artifact over the link: a window of small asks, each chunk checked, the whole checked
+// at the end, resumable after any interruption. Both directions use it.
 #pragma once
 #include <functional>
 #include <memory>
@@ -20,9 +20,9 @@ inline constexpr std::uint32_t transfer_credit = 8;
 using ask_chunk = std::function<runtime::task<base::result<chunk>>(
     std::uint64_t offset, std::uint32_t bytes_max)>;
 
-// Fetches `what` into the store; success at once when it is there. The owner is the actor that awaits it.
-// corrupt: a chunk or the whole fails its checksum (the part is deleted); the asker's errors pass through
-// and leave the part for the next try.
+// Fetches `what` into the store; success at once when it is there. The owner is the actor that
+// awaits it. corrupt: a chunk or the whole fails its checksum (the part is deleted); the asker's
+// errors pass through and leave the part for the next try.
 template <class Actor>
 runtime::task<base::result<>> fetch_artifact(
     Actor* self, std::shared_ptr<ledger::artifact_store> store,

@@ -163,7 +163,8 @@ result<std::vector<std::string>> stop_from(const json::value& object) {
   std::vector<std::string> stop;
   const auto* value = member(object, "stop");
   if (!value) return stop;
-  if (const auto* text = value->if_string()) stop.emplace_back(text->data(), text->size());
+  if (const auto* text = value->if_string())
+    stop.emplace_back(text->data(), text->size());
   else if (const auto* list = value->if_array()) {
     for (const auto& item : *list) {
       if (!item.is_string()) return wrong("stop", "a text or a list of texts");

@@ -14,24 +14,32 @@ using base::result;
 
 int exit_code(errc code) noexcept {
   switch (code) {
-    case errc::ok: return 0;
+    case errc::ok:
+      return 0;
     case errc::invalid_argument:
     case errc::unsupported:
-    case errc::version_mismatch: return 2;
+    case errc::version_mismatch:
+      return 2;
     case errc::not_found:
     case errc::already_exists:
     case errc::failed_precondition:
-    case errc::stale: return 3;
+    case errc::stale:
+      return 3;
     case errc::permission_denied:
-    case errc::unauthenticated: return 4;
+    case errc::unauthenticated:
+      return 4;
     case errc::unavailable:
-    case errc::deadline_exceeded: return 5;
+    case errc::deadline_exceeded:
+      return 5;
     case errc::resource_exhausted:
-    case errc::storage_full: return 6;
-    case errc::cancelled: return 130;
+    case errc::storage_full:
+      return 6;
+    case errc::cancelled:
+      return 130;
     case errc::corrupt:
     case errc::io:
-    case errc::internal: return 1;
+    case errc::internal:
+      return 1;
   }
   return 1;
 }
@@ -54,7 +62,8 @@ int run(program& what, int argc, char** argv) {
   app.footer(
       "\nExit codes: 0 done, 1 failed, 2 wrong usage or input, 3 not there or not in that state,\n"
       "4 not allowed, 5 the other side is away, 6 no space or too much at once, 7 the job failed.\n"
-      "Files live in $DLLS_HOME, default ~/.local/share/dlls. Log: DLLS_LOG=debug|info|warning|error|off.");
+      "Files live in $DLLS_HOME, default ~/.local/share/dlls. Log: "
+      "DLLS_LOG=debug|info|warning|error|off.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& e) {
@@ -65,7 +74,8 @@ int run(program& what, int argc, char** argv) {
   auto done = loaded ? what.chosen(*loaded) : result<int>{loaded.error()};
   if (done) return *done;
   const auto& why = done.error();
-  fmt::print(stderr, "dlls: {}\n", why.message.empty() ? std::string{base::name(why.code)} : why.message);
+  fmt::print(
+      stderr, "dlls: {}\n", why.message.empty() ? std::string{base::name(why.code)} : why.message);
   if (!why.hint.empty()) fmt::print(stderr, "      {}\n", why.hint);
   return exit_code(why.code);
 }

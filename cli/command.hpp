@@ -10,9 +10,9 @@
 
 namespace dlls::cli {
 
-// Exit codes, stable for scripts (also in --help): 0 done; 1 failed; 2 wrong usage or input; 3 not there or not
-// in that state; 4 not allowed; 5 the other side is away or too slow; 6 no space or too much at once; 7 the job
-// itself failed; 130 interrupted.
+// Exit codes, stable for scripts (also in --help): 0 done; 1 failed; 2 wrong usage or input; 3 not
+// there or not in that state; 4 not allowed; 5 the other side is away or too slow; 6 no space or
+// too much at once; 7 the job itself failed; 130 interrupted.
 int exit_code(base::errc code) noexcept;
 
 struct program {

@@ -34,8 +34,9 @@ result<int> enroll(const settings& all, const std::string& name, int minutes) {
   return 0;
 }
 
-result<int> list(const settings& all, const std::string& path, const std::string& empty_text,
-                 const std::function<void(const json::value&)>& row) {
+result<int> list(
+    const settings& all, const std::string& path, const std::string& empty_text,
+    const std::function<void(const json::value&)>& row) {
   auto client = connect(all);
   if (!client) return client.error();
   auto found = parsed(client->get(path));
@@ -47,21 +48,24 @@ result<int> list(const settings& all, const std::string& path, const std::string
 }
 
 void add_lists(program& to) {
-  add_command(to, "models", "list the models that can be asked and trained", [](const settings& all) {
-    return list(all, "/v1/models", "no models: is a node linked? see `dlls nodes`", [](const auto& m) {
-      const auto node = text_of(m, "node");
-      fmt::print(
-          "{:<48} {:>6} tokens  {}\n", text_of(m, "id"), number_of(m, "context_length"),
-          node.empty() ? "(node away)" : "on " + node);
-    });
-  });
+  add_command(
+      to, "models", "list the models that can be asked and trained", [](const settings& all) {
+        return list(
+            all, "/v1/models", "no models: is a node linked? see `dlls nodes`", [](const auto& m) {
+              const auto node = text_of(m, "node");
+              fmt::print(
+                  "{:<48} {:>6} tokens  {}\n", text_of(m, "id"), number_of(m, "context_length"),
+                  node.empty() ? "(node away)" : "on " + node);
+            });
+      });
   add_command(to, "nodes", "list the nodes and whether they are linked", [](const settings& all) {
-    return list(all, "/v1/nodes", "no nodes: `dlls enroll` makes a token for one", [](const auto& n) {
-      fmt::print(
-          "{:<20} {:<8} {} model(s), {} job(s)\n", text_of(n, "id"),
-          flag_of(n, "connected") ? "linked" : "away", list_of(n, "models").size(),
-          number_of(n, "jobs_running"));
-    });
+    return list(
+        all, "/v1/nodes", "no nodes: `dlls enroll` makes a token for one", [](const auto& n) {
+          fmt::print(
+              "{:<20} {:<8} {} model(s), {} job(s)\n", text_of(n, "id"),
+              flag_of(n, "connected") ? "linked" : "away", list_of(n, "models").size(),
+              number_of(n, "jobs_running"));
+        });
   });
 }
 
@@ -72,14 +76,16 @@ void add_enroll(program& to) {
       to, "enroll", "make a single-use token with which a node joins (prints it)",
       [=](const settings& all) { return enroll(all, *name, *minutes); });
   command->add_option("name", *name, "of the node: a-z, 0-9 and - (default: home)");
-  command->add_option("--minutes", *minutes, "how long it is good (default 15)")->check(CLI::Range(1, 1440));
+  command->add_option("--minutes", *minutes, "how long it is good (default 15)")
+      ->check(CLI::Range(1, 1440));
 }
 
 void add_webhook(program& to) {
   auto url = std::make_shared<std::string>();
   auto allow_private = std::make_shared<bool>(false);
   auto* command = add_command(
-      to, "webhook", "register the URL that is told of each job's end (prints the signing secret once)",
+      to, "webhook",
+      "register the URL that is told of each job's end (prints the signing secret once)",
       [=](const settings& all) -> result<int> {
         auto client = connect(all);
         if (!client) return client.error();
@@ -104,7 +110,8 @@ struct chat_flags {
 };
 
 // One answer, printed as it comes; the whole of it is returned.
-result<std::string> ask(const gateway::client& client, const chat_flags& how, const json::array& turns) {
+result<std::string> ask(
+    const gateway::client& client, const chat_flags& how, const json::array& turns) {
   json::object body{
       {"model", how.model},
       {"messages", turns},
@@ -112,19 +119,20 @@ result<std::string> ask(const gateway::client& client, const chat_flags& how, co
       {"max_completion_tokens", how.tokens_max},
       {"temperature", how.greedy ? 0.0 : how.temperature}};
   std::string answer;
-  auto done = client.events("/v1/chat/completions", json::serialize(body), [&](std::string_view data) {
-    if (data == "[DONE]") return true;
-    boost::system::error_code failed;
-    const auto event = json::parse({data.data(), data.size()}, failed);
-    for (const auto& choice : failed ? json::array{} : list_of(event, "choices")) {
-      const auto* delta = choice.as_object().if_contains("delta");
-      const auto piece = delta ? text_of(*delta, "content") : "";
-      answer += piece;
-      fmt::print("{}", piece);
-      std::fflush(stdout);
-    }
-    return true;
-  });
+  auto done =
+      client.events("/v1/chat/completions", json::serialize(body), [&](std::string_view data) {
+        if (data == "[DONE]") return true;
+        boost::system::error_code failed;
+        const auto event = json::parse({data.data(), data.size()}, failed);
+        for (const auto& choice : failed ? json::array{} : list_of(event, "choices")) {
+          const auto* delta = choice.as_object().if_contains("delta");
+          const auto piece = delta ? text_of(*delta, "content") : "";
+          answer += piece;
+          fmt::print("{}", piece);
+          std::fflush(stdout);
+        }
+        return true;
+      });
   fmt::print("\n");
   if (!done) return done.error();
   return answer;
@@ -137,7 +145,8 @@ result<std::string> pick_model(const gateway::client& client, const std::string&
   if (!found) return found.error();
   for (const auto& one : list_of(*found, "data"))
     if (!text_of(one, "node").empty()) return text_of(one, "id");
-  return error{errc::unavailable, "no linked node has a model", "see `dlls nodes` and `dlls models`"};
+  return error{
+      errc::unavailable, "no linked node has a model", "see `dlls nodes` and `dlls models`"};
 }
 
 result<int> chat(const settings& all, chat_flags how) {
@@ -147,7 +156,8 @@ result<int> chat(const settings& all, chat_flags how) {
   if (!model) return model.error();
   how.model = *model;
   json::array turns;
-  if (!how.system.empty()) turns.push_back(json::object{{"role", "system"}, {"content", how.system}});
+  if (!how.system.empty())
+    turns.push_back(json::object{{"role", "system"}, {"content", how.system}});
   const bool once = !how.question.empty();
   if (!once) fmt::print(stderr, "talking to {} (an empty line or Ctrl-D ends)\n", how.model);
   for (std::string line = how.question;;) {
@@ -171,7 +181,8 @@ void add_chat(program& to) {
   command->add_option("question", how->question, "one question; without it, a conversation");
   command->add_option("-m,--model", how->model, "a name of `dlls models` (default: the first)");
   command->add_option("--system", how->system, "system message");
-  command->add_option("--temperature", how->temperature, "0 to 2 (default 0.7)")->check(CLI::Range(0.0, 2.0));
+  command->add_option("--temperature", how->temperature, "0 to 2 (default 0.7)")
+      ->check(CLI::Range(0.0, 2.0));
   command->add_option("--max-tokens", how->tokens_max, "of the answer (default 512)");
   command->add_flag("--greedy", how->greedy, "always the likeliest token");
 }
@@ -199,14 +210,12 @@ result<int> submit(const settings& all, const submit_flags& what) {
   }
   boost::system::error_code failed;
   auto spec = json::parse(what.spec, failed);
-  if (failed || !spec.is_object())
-    return error{errc::invalid_argument, "--spec is no JSON object"};
+  if (failed || !spec.is_object()) return error{errc::invalid_argument, "--spec is no JSON object"};
   json::object body{{"kind", what.kind}, {"files", files}, {"spec", spec}};
   if (!what.model.empty()) body["model"] = what.model;
   if (!what.suffix.empty()) body["suffix"] = what.suffix;
   if (what.seed >= 0) body["seed"] = what.seed;
-  if (what.epochs > 0)
-    body["hyperparameters"] = json::object{{"n_epochs", what.epochs}};
+  if (what.epochs > 0) body["hyperparameters"] = json::object{{"n_epochs", what.epochs}};
   gateway::client::header_list headers;
   if (!what.key.empty()) headers.emplace_back("Idempotency-Key", what.key);
   auto made = parsed(client->post("/v1/jobs", json::serialize(body), headers));
@@ -229,7 +238,8 @@ void add_submit(program& to) {
   command->add_option("--suffix", what->suffix, "part of the new model's name");
   command->add_option("--epochs", what->epochs, "passes over the data (default: as the data asks)");
   command->add_option("--seed", what->seed, "of the order and the initial weights");
-  command->add_option("--spec", what->spec, "further settings as JSON, e.g. '{\"learning_rate\": 1e-4}'");
+  command->add_option(
+      "--spec", what->spec, "further settings as JSON, e.g. '{\"learning_rate\": 1e-4}'");
   command->add_option("--idempotency-key", what->key, "the same key makes the same job, once");
 }
 

@@ -40,13 +40,15 @@ void add_coordinator(program& to) {
   command->add_option("--http", given->http, "where clients connect (default 127.0.0.1:8080)");
   command->add_option("--link", given->link, "where nodes dial in (default 127.0.0.1:7443)");
   command->add_option("--state", given->state, "folder of the ledger (default <home>/coordinator)");
-  command->add_option("--certificate", given->proxy_certificate, "serve HTTPS with this PEM certificate");
+  command->add_option(
+      "--certificate", given->proxy_certificate, "serve HTTPS with this PEM certificate");
   command->add_option("--key", given->proxy_key, "and this PEM key");
   command->add_flag(
       "--behind-proxy", given->behind_proxy,
       "plain HTTP on an address that is not loopback: a proxy in front ends TLS");
   command->add_flag(
-      "--keep-key", given->keep_key, "write the first API key to <home>/api-key instead of showing it");
+      "--keep-key", given->keep_key,
+      "write the first API key to <home>/api-key instead of showing it");
 }
 
 }  // namespace dlls::cli

@@ -81,7 +81,8 @@ result<int> watch(const settings& all, const std::string& id) {
         return true;
       }
       std::string note = text_of(event, "state");
-      if (const auto loss = number_of(event, "loss"); loss > 0) note += fmt::format(", loss {:.4f}", loss);
+      if (const auto loss = number_of(event, "loss"); loss > 0)
+        note += fmt::format(", loss {:.4f}", loss);
       if (const auto left = number_of(event, "remaining_s"); left > 0)
         note += ", " + duration_text(left) + " left";
       bar.show(
@@ -135,7 +136,8 @@ result<> fetch_one(
   return {};
 }
 
-result<int> fetch(const settings& all, const std::string& id, const std::string& folder, bool with_model) {
+result<int> fetch(
+    const settings& all, const std::string& id, const std::string& folder, bool with_model) {
   auto client = connect(all);
   if (!client) return client.error();
   auto found = parsed(client->get("/v1/jobs/" + id + "/result"));
@@ -151,7 +153,9 @@ result<int> fetch(const settings& all, const std::string& id, const std::string&
     if (auto done = fetch_one(*client, id, artifact, folder); !done) return done.error();
   }
   if (left_out)
-    fmt::print(stderr, "the model '{}' stays with its node; --model fetches its file too\n", text_of(*found, "model"));
+    fmt::print(
+        stderr, "the model '{}' stays with its node; --model fetches its file too\n",
+        text_of(*found, "model"));
   return 0;
 }
 
@@ -171,7 +175,8 @@ void add_jobs(program& to) {
   auto raw = std::make_shared<bool>(false);
   auto* jobs = to.app.add_subcommand("jobs", "list, show and watch jobs");
   jobs->require_subcommand(1);
-  auto sub = [&](const char* name, const char* help, std::function<result<int>(const settings&)> body) {
+  auto sub = [&](const char* name, const char* help,
+                 std::function<result<int>(const settings&)> body) {
     auto* command = jobs->add_subcommand(name, help);
     command->callback([&to, body] { to.chosen = body; });
     return command;
@@ -184,12 +189,14 @@ void add_jobs(program& to) {
     for (const auto& job : list_of(*found, "data")) print_line(job);
     return 0;
   });
-  auto* one = sub("show", "one job and its events", [=](const settings& all) { return show(all, *id, *raw); });
+  auto* one = sub(
+      "show", "one job and its events", [=](const settings& all) { return show(all, *id, *raw); });
   one->add_option("id", *id, "of the job")->required();
   one->add_flag("--json", *raw, "as the server sends it");
-  sub("watch", "progress, loss and remaining time, until it ends", [=](const settings& all) {
-    return watch(all, *id);
-  })->add_option("id", *id, "of the job")->required();
+  sub("watch", "progress, loss and remaining time, until it ends",
+      [=](const settings& all) { return watch(all, *id); })
+      ->add_option("id", *id, "of the job")
+      ->required();
 
   auto folder = std::make_shared<std::string>(".");
   auto with_model = std::make_shared<bool>(false);
@@ -199,12 +206,16 @@ void add_jobs(program& to) {
   fetching->add_option("id", *id, "of the job")->required();
   fetching->add_option("--to", *folder, "folder (default: here)");
   fetching->add_flag("--model", *with_model, "the weights too: they come from the node");
-  add_command(to, "cancel", "end a job", [=](const settings& all) {
-    return post(all, "/v1/jobs/" + *id + "/cancel");
-  })->add_option("id", *id, "of the job")->required();
-  add_command(to, "release", "say that a result is no longer needed on the node", [=](const settings& all) {
-    return post(all, "/v1/jobs/" + *id + "/release");
-  })->add_option("id", *id, "of the job")->required();
+  add_command(
+      to, "cancel", "end a job",
+      [=](const settings& all) { return post(all, "/v1/jobs/" + *id + "/cancel"); })
+      ->add_option("id", *id, "of the job")
+      ->required();
+  add_command(
+      to, "release", "say that a result is no longer needed on the node",
+      [=](const settings& all) { return post(all, "/v1/jobs/" + *id + "/release"); })
+      ->add_option("id", *id, "of the job")
+      ->required();
 }
 
 }  // namespace dlls::cli

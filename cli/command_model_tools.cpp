@@ -58,7 +58,8 @@ result<int> evaluate(const tool_flags& how) {
   auto weights =
       model::llama::load(*file, how.f32 ? model::activations::f32 : model::activations::q8);
   if (!weights) return weights.error();
-  kernels::thread_pool pool(how.threads ? how.threads : std::max(1u, std::thread::hardware_concurrency()));
+  kernels::thread_pool pool(
+      how.threads ? how.threads : std::max(1u, std::thread::hardware_concurrency()));
   json::object out{{"model", how.model}, {"arithmetic", how.f32 ? "f32" : "q8"}};
   if (!how.prompt.empty()) {
     const auto ids = (*vocabulary)->encode_prompt(how.prompt, how.special);
@@ -77,8 +78,8 @@ result<int> evaluate(const tool_flags& how) {
     auto text = text_from(how.text, how.file);
     if (!text) return text.error();
     progress_bar bar("perplexity");
-    auto report = model::perplexity(
-        **weights, **vocabulary, *text, how.context, pool, [&](float share) {
+    auto report =
+        model::perplexity(**weights, **vocabulary, *text, how.context, pool, [&](float share) {
           bar.show(static_cast<std::uint64_t>(share * 1000), 1000);
           return true;
         });
@@ -106,10 +107,13 @@ void add_model_tools(program& to) {
       to, "eval", "perplexity of a text, likeliest next tokens of a prompt (JSON)",
       [how](const settings&) { return evaluate(*how); });
   for (auto* command : {tokens, eval}) {
-    command->add_option("-m,--model", how->model, "a GGUF file")->required()->check(CLI::ExistingFile);
+    command->add_option("-m,--model", how->model, "a GGUF file")
+        ->required()
+        ->check(CLI::ExistingFile);
     command->add_option("--text", how->text, "the text itself");
     command->add_option("--file", how->file, "a file with the text; - is standard input");
-    command->add_flag("--special", how->special, "read <|im_start|> and its like as special tokens");
+    command->add_flag(
+        "--special", how->special, "read <|im_start|> and its like as special tokens");
   }
   eval->add_option("--context", how->context, "tokens of a window (default 512)");
   eval->add_option("--prompt", how->prompt, "a prompt whose next token is asked");

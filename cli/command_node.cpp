@@ -25,8 +25,8 @@ actors::home_options options_from(const settings& all) {
   return options;
 }
 
-// The token from a file that nobody else may read, or from standard input: never from the command line, which
-// every user of the machine can see.
+// The token from a file that nobody else may read, or from standard input: never from the command
+// line, which every user of the machine can see.
 result<std::string> read_token(const std::string& file) {
   if (file != "-") {
     std::error_code failed;
@@ -48,7 +48,8 @@ result<std::string> read_token(const std::string& file) {
   return line;
 }
 
-result<int> run_node(const settings& all, const std::string& join_url, const std::string& token_file) {
+result<int> run_node(
+    const settings& all, const std::string& join_url, const std::string& token_file) {
   auto options = options_from(all);
   auto at = split_address(join_url.empty() ? all.coordinator : join_url, 7443);
   if (!at) return at.error();
@@ -62,7 +63,9 @@ result<int> run_node(const settings& all, const std::string& join_url, const std
   }
   auto running = actors::home::start(options);
   if (!running) return running.error();
-  fmt::print("node '{}' works for {}:{}\n", options.name, options.coordinator_host, options.coordinator_port);
+  fmt::print(
+      "node '{}' works for {}:{}\n", options.name, options.coordinator_host,
+      options.coordinator_port);
   std::fflush(stdout);
   wait_for_signal();
   fmt::print("stopping\n");
@@ -118,7 +121,8 @@ void add_node(program& to) {
       "--join", given->join,
       "HOST:PORT of the coordinator, at the first start: reads the token of `dlls enroll`");
   node->add_option(
-      "--token-file", given->token_file, "file of mode 0600 with the token (default: standard input)");
+      "--token-file", given->token_file,
+      "file of mode 0600 with the token (default: standard input)");
   auto* up = add_command(
       to, "up", "run coordinator and node in one process",
       [given, apply](const settings& loaded) -> result<int> {

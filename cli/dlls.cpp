@@ -3,7 +3,8 @@
 
 int main(int argc, char** argv) {
   dlls::cli::program program{
-      "DLLS: train and serve LLaMA models on your own machine, behind an OpenAI-compatible endpoint in "
+      "DLLS: train and serve LLaMA models on your own machine, behind an OpenAI-compatible "
+      "endpoint in "
       "the cloud.",
       "dlls"};
   dlls::cli::add_node(program);

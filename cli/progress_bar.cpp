@@ -14,7 +14,8 @@ progress_bar::~progress_bar() { finish(); }
 
 void progress_bar::show(std::uint64_t done, std::uint64_t total, const std::string& note) {
   constexpr int width = 32;
-  const double share = total ? std::min(1.0, static_cast<double>(done) / static_cast<double>(total)) : 0;
+  const double share =
+      total ? std::min(1.0, static_cast<double>(done) / static_cast<double>(total)) : 0;
   if (!terminal_) {  // a log: a line for every tenth
     const int tenth = static_cast<int>(share * 10);
     if (tenth == last_tenth_) return;

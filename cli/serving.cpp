@@ -12,12 +12,14 @@ namespace {
 result<> show_key(const settings& from, const std::string& key, bool keep_key) {
   if (!keep_key) {
     fmt::print(
-        "API key, shown this once:\n\n    {}\n\nKeep it: only its hash is stored. Clients: export DLLS_API_KEY=...\n",
+        "API key, shown this once:\n\n    {}\n\nKeep it: only its hash is stored. Clients: export "
+        "DLLS_API_KEY=...\n",
         key);
     return {};
   }
   if (auto made = base::make_folder(from.key_file.parent_path()); !made) return made;
-  if (auto stored = base::write_file_durably(from.key_file, key + "\n", 0600); !stored) return stored;
+  if (auto stored = base::write_file_durably(from.key_file, key + "\n", 0600); !stored)
+    return stored;
   fmt::print("API key written to {}\n", from.key_file.string());
   return {};
 }

@@ -18,8 +18,8 @@ struct serving {
   }
 };
 
-// Starts both. At the very first start the API key goes to settings.key_file (0600) when `keep_key`, else it is
-// printed once.
+// Starts both. At the very first start the API key goes to settings.key_file (0600) when
+// `keep_key`, else it is printed once.
 base::result<std::unique_ptr<serving>> start_serving(const settings& from, bool keep_key);
 
 }  // namespace dlls::cli

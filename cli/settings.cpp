@@ -2,10 +2,10 @@
 
 #include <fmt/core.h>
 
+#include <toml++/toml.h>
 #include <charconv>
 #include <cstdlib>
 #include <map>
-#include <toml++/toml.h>
 
 namespace dlls::cli {
 namespace fs = std::filesystem;
@@ -40,8 +40,10 @@ class member {
     if (target_ || path_) {
       auto text = value.value<std::string>();
       if (!text) return "a text";
-      if (target_) *target_ = *text;
-      else *path_ = *text;
+      if (target_)
+        *target_ = *text;
+      else
+        *path_ = *text;
       return "";
     }
     if (flag_) {
@@ -54,8 +56,10 @@ class member {
     const std::int64_t most = port_ ? 65535 : 1024;
     if (!number || !value.is_integer() || *number < 0 || *number > most)
       return fmt::format("a whole number from 0 to {}", most);
-    if (port_) *port_ = static_cast<std::uint16_t>(*number);
-    else *count_ = static_cast<unsigned>(*number);
+    if (port_)
+      *port_ = static_cast<std::uint16_t>(*number);
+    else
+      *count_ = static_cast<unsigned>(*number);
     return "";
   }
 
@@ -128,8 +132,7 @@ result<settings> load_settings(const fs::path& file) {
     } catch (const toml::parse_error& e) {
       return error{
           errc::invalid_argument,
-          fmt::format(
-              "{}, line {}: {}", path.string(), e.source().begin.line, e.description())};
+          fmt::format("{}, line {}: {}", path.string(), e.source().begin.line, e.description())};
     }
     if (auto read = read_table(path, root, all); !read) return read.error();
   }
@@ -161,7 +164,8 @@ result<std::pair<std::string, std::uint16_t>> split_address(
     if (failed != std::errc{} || stop != end || port == 0 || port > 65535) host.clear();
   }
   if (host.empty())
-    return error{errc::invalid_argument, fmt::format("'{}' is no address", text), "write HOST:PORT"};
+    return error{
+        errc::invalid_argument, fmt::format("'{}' is no address", text), "write HOST:PORT"};
   return std::pair{host, static_cast<std::uint16_t>(port)};
 }
 

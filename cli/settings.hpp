@@ -1,5 +1,5 @@
-// Where the programs find their files and each other: defaults, overridden by a TOML file, overridden by the
-// environment, overridden by flags.
+// Where the programs find their files and each other: defaults, overridden by a TOML file,
+// overridden by the environment, overridden by flags.
 //
 //   [client]       url = "http://127.0.0.1:8080"   key_file = "..."
 //   [http]         address, port, behind_proxy, certificate, key
@@ -36,8 +36,9 @@ struct settings {
   unsigned threads = 0;
 };
 
-// Reads `file`, or $DLLS_CONFIG, or <home>/dlls.toml when it exists. invalid_argument names the line, the
-// member and what it should be; an unknown member is an error, since it is a typing mistake.
+// Reads `file`, or $DLLS_CONFIG, or <home>/dlls.toml when it exists. invalid_argument names the
+// line, the member and what it should be; an unknown member is an error, since it is a typing
+// mistake.
 base::result<settings> load_settings(const std::filesystem::path& file);
 
 // "host:port" or "[v6]:port"; the port may be missing.
