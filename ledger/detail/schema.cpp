@@ -128,7 +128,8 @@ std::int64_t pragma(connection& db, const std::string& name) {
 }
 
 // Entering WAL mode of a new file goes through a rollback journal. Its removal must reach the disk,
-// or a power cut brings it back and it undoes everything since: EXTRA syncs the folder, FULL doesn't.
+// or a power cut brings it back and it undoes everything since: EXTRA syncs the folder, FULL does
+// not.
 void set_pragmas(connection& db, const sqlite_options& options) {
   db.execute(fmt::format(
       "PRAGMA locking_mode = EXCLUSIVE;"
