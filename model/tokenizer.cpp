@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <tuple>
 #include <utility>
 
 #include "base/check.hpp"
@@ -30,10 +29,8 @@ special_finder::match special_finder::longest(
       return k < e.name.size() ? static_cast<unsigned char>(e.name[k]) : -1;
     };
     const int want = static_cast<unsigned char>(text[k]);
-    std::tie(low, high) = [&] {
-      const auto range = std::ranges::equal_range(low, high, want, {}, byte);
-      return std::pair{range.begin(), range.end()};
-    }();
+    low = std::ranges::lower_bound(low, high, want, {}, byte);
+    high = std::ranges::upper_bound(low, high, want, {}, byte);
     // The name that ends here, if any, sorts first among those that agree.
     if (low != high && low->name.size() == k + 1 && (low->always || k < trusted_bytes))
       best = {k + 1, low->id};

@@ -122,7 +122,7 @@ base::result<std::shared_ptr<const tokenizer>> tokenizer::from(const gguf_file& 
   }
   std::erase(ends, no_token);
   std::ranges::sort(ends);
-  ends.erase(std::ranges::unique(ends).begin(), ends.end());
+  ends.erase(std::unique(ends.begin(), ends.end()), ends.end());
   return std::shared_ptr<const tokenizer>{new tokenizer{std::move(made)}};
 }
 
