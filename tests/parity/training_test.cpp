@@ -8,6 +8,7 @@
 
 #include "kernels/dispatch.hpp"
 #include "model/optimizer.hpp"
+#include "tests/support/reference.hpp"
 #include "tests/support/safetensors.hpp"
 
 namespace {
@@ -19,11 +20,7 @@ using namespace dlls::model;
 using test::reference_tensor;
 using tensors = std::map<std::string, reference_tensor>;
 
-fs::path folder() {
-  const char* named = std::getenv("DLLS_REFERENCE");
-  const fs::path root = named ? fs::path(named) : fs::path(__FILE__).parent_path() / "reference";
-  return root / "training";
-}
+fs::path folder() { return test::reference_folder() / "training"; }
 
 double number(const json::value& v) { return v.to_number<double>(); }
 
