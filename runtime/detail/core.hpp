@@ -48,6 +48,7 @@ class core {
   void watch(operation& op, const caf::strong_actor_ptr& who);
   void close(operation& op) noexcept;
   std::size_t pending() const noexcept { return calls_.size(); }
+  const pending_calls& calls() const noexcept { return calls_; }
 
   // Starts the coroutine of a handler; its result answers the message being handled.
   template <class T>

@@ -44,6 +44,9 @@ class pending_calls {
   // Forgets the operation; no effect on one that is not open.
   void close(operation& op) noexcept;
   std::size_t size() const noexcept { return open_count_; }
+  // What is kept for them; both stay proportional to what is open (tests look).
+  std::size_t timers() const noexcept { return timers_.size(); }
+  std::size_t watched() const noexcept { return callees_.size(); }
 
   // What a message that came in means. `call` and `down` are ours even when nothing waits any more.
   enum class kind { foreign, tick, down, call };

@@ -40,6 +40,36 @@ TEST_CASE("killing an actor with 1,000 suspended handlers destroys every frame a
   CHECK(rt::live_frames() == frames);
 }
 
+TEST_CASE("a killed actor answers askers that are plain CAF actors, too") {
+  // Nothing of ours watches for them: the answer can only come from the handler's own end.
+  class plain : public caf::event_based_actor {
+   public:
+    plain(caf::actor_config& config, door to, std::vector<base::errc>* log)
+        : event_based_actor(config), to_(std::move(to)), log_(log) {}
+    caf::behavior make_behavior() override {
+      for (int i = 0; i < 10; ++i) {
+        request(to_, caf::infinite, hello{"x", 3'600'000})
+            .then(
+                [](welcome&) {}, [this](caf::error& e) { log_->push_back(rt::from_caf(e).code); });
+      }
+      return {[](caf::unit_t) {}};
+    }
+
+   private:
+    door to_;
+    std::vector<base::errc>* log_;
+  };
+  virtual_system world;
+  std::vector<base::errc> log;
+  auto p = world.spawn<porter>();
+  auto asker = world.spawn<plain>(p, &log);
+  world.run();
+  CHECK(log.empty());
+  world.kill(p);
+  world.run();
+  CHECK(log == std::vector<base::errc>(10, base::errc::unavailable));
+}
+
 TEST_CASE("quitting inside a handler ends the actor and answers the handler's own asker") {
   const auto frames = rt::live_frames();
   virtual_system world;
