@@ -227,6 +227,8 @@ TEST_CASE("many asks leave nothing behind at the asker") {
   std::size_t timers_max = 0, watched_max = 0;
   auto asker = world.spawn<runner>([&](runner* self) -> rt::task<void> {
     auto p = self->spawn<porter>();
+    // An earlier deadline that stays open, so that met ones can't leave from the front.
+    self->tasks().spawn([](runner* s) -> rt::task<void> { co_await rt::sleep(s, 1h); }(self));
     for (int i = 0; i < 5000; ++i) {
       co_await rt::ask(self, p, 24h, hello{"x"});
       timers_max = std::max(timers_max, self->core().calls().timers());
@@ -245,7 +247,7 @@ TEST_CASE("many asks leave nothing behind at the asker") {
   });
   world.run();
   CHECK(done == 1);
-  CHECK(timers_max <= 65);
+  CHECK(timers_max <= 2 * 65);
   CHECK(watched_max <= 65);
 }
 
