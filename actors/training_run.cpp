@@ -77,6 +77,18 @@ result<model::training_spec> spec_for(
   return model::parse_training_spec(json::serialize(*all));
 }
 
+// Tokens an example may have: what the job asks for, within what the base model was made for.
+result<std::uint32_t> context_for(
+    const json::value& spec, const std::string& kind, std::uint32_t of_base) {
+  const std::uint32_t most = of_base ? of_base : 2048;
+  const auto* extra = spec.as_object().if_contains("extra");
+  const json::value nothing = json::object{};
+  auto asked = whole_member(extra ? *extra : nothing, "context", 0, 0, most);
+  if (!asked) return asked.error();
+  if (*asked) return static_cast<std::uint32_t>(*asked);
+  return kind == "pretrain" ? std::min<std::uint32_t>(most, 256) : most;
+}
+
 class training_run final : public job_run {
  public:
   training_run(work_order order, std::string name, model::trainer made)
@@ -159,11 +171,11 @@ result<std::unique_ptr<job_run>> start_training(work_order order, run_tools tool
   if (!vocabulary) return vocabulary.error();
   auto how = model::chat_template::from(**file);
   if (!how) return how.error();
-  const auto context = stored->context ? stored->context : 2048;
+  auto context = context_for(*spec, order.kind, stored->context);
+  if (!context) return context.error();
   const auto& text = order.inputs.front().path;
-  auto data = order.kind == "pretrain"
-                  ? model::load_text(text, **vocabulary, std::min<std::uint32_t>(context, 256))
-                  : model::load_chat_jsonl(text, **vocabulary, *how, context);
+  auto data = order.kind == "pretrain" ? model::load_text(text, **vocabulary, *context)
+                                       : model::load_chat_jsonl(text, **vocabulary, *how, *context);
   if (!data) return data.error();
   auto training = spec_for(*spec, order.kind, *data);
   if (!training) return training.error();

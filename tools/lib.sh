@@ -27,7 +27,8 @@ install_packages() {
   fi
   say "Installing ${#missing[@]} Debian package(s): ${missing[*]}"
   "${as_root[@]}" apt-get update -qq || note "apt-get update failed; going on with the lists at hand"
-  DEBIAN_FRONTEND=noninteractive "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" > /dev/null ||
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq -o Dpkg::Use-Pty=0 \
+    --no-install-recommends "${missing[@]}" > /dev/null ||
     die "apt-get could not install ${missing[*]}" "this project builds on Debian 12 (bookworm)"
 }
 
@@ -38,6 +39,7 @@ build() {
   local targets=() options=()
   while [ $# -gt 0 ] && [ "$1" != -- ]; do targets+=("$1"); shift; done
   [ $# -gt 0 ] && { shift; options=("$@"); }
+  mkdir -p "$root/build"
   if [ ! -f "$folder/build.ninja" ] || [ ${#options[@]} -gt 0 ]; then
     cmake -G Ninja -S "$root" -B "$folder" -DCMAKE_BUILD_TYPE="$type" "${options[@]}" > "$folder.cmake.log" 2>&1 ||
       { tail -n 20 "$folder.cmake.log" >&2; die "cmake failed" "the whole log: $folder.cmake.log"; }
