@@ -175,7 +175,10 @@ TEST_CASE("a file that is none is refused with the right code") {
 
 TEST_CASE("a header that claims more than the file holds is refused before anything is allocated") {
   const auto huge = std::numeric_limits<std::uint64_t>::max();
-  for (const auto claim : {std::uint64_t{1000}, std::uint64_t{1} << 40, huge}) {
+  // The last two wrap around to a few bytes when multiplied by 4 or 8.
+  for (const auto claim :
+       {std::uint64_t{1000}, std::uint64_t{1} << 40, huge, (std::uint64_t{1} << 62) + 1,
+        (std::uint64_t{1} << 61) + 1}) {
     CAPTURE(claim);
     CHECK(forged_file{}.head(0, claim).data(64).refusal().code == errc::corrupt);
     CHECK(forged_file{}.head(claim, 0).data(64).refusal().code == errc::corrupt);
@@ -196,6 +199,23 @@ TEST_CASE("a header that claims more than the file holds is refused before anyth
               .refusal()
               .code == errc::corrupt);
   }
+}
+
+TEST_CASE("every limit on what a header may claim is kept") {
+  const auto whole = tiny_bytes(tensor_type::f32);
+  const auto copy = std::make_unique<std::byte[]>(whole.size());
+  std::memcpy(copy.get(), whole.data(), whole.size());
+  auto refusal = [&](const gguf_limits& limits) {
+    const auto opened = gguf_file::view({copy.get(), whole.size()}, limits);
+    return opened ? errc::ok : opened.error().code;
+  };
+  CHECK(refusal({}) == errc::ok);
+  CHECK(refusal({.metadata_max = 5}) == errc::corrupt);
+  CHECK(refusal({.tensors_max = 5}) == errc::corrupt);
+  CHECK(refusal({.key_bytes_max = 15}) == errc::corrupt);
+  CHECK(refusal({.name_bytes_max = 15}) == errc::corrupt);
+  CHECK(refusal({.string_bytes_max = 100}) == errc::corrupt);  // the chat template
+  CHECK(refusal({.array_elements_max = 100}) == errc::corrupt);
 }
 
 TEST_CASE("metadata that makes no sense is refused") {
@@ -231,6 +251,7 @@ TEST_CASE("a tensor that is not wholly inside the file, or lies on another, is r
   CHECK(one({33}, 8, 0).code == errc::corrupt);  // no whole block
   // Products that wrap around to something small.
   CHECK(one({std::uint64_t{1} << 62}, 0, 0).code == errc::corrupt);
+  CHECK(one({(std::uint64_t{1} << 62) + 8}, 0, 0).code == errc::corrupt);
   CHECK(one({std::uint64_t{1} << 32, std::uint64_t{1} << 32}, 0, 0).code == errc::corrupt);
   CHECK(one({32, (std::uint64_t{1} << 61) + 1}, 0, 0).code == errc::corrupt);
 
