@@ -84,6 +84,14 @@ base::error stream_error(std::string_view data) {
   return error_of(status_of(parsed ? parsed->text("/error/code").value_or("") : ""), data);
 }
 
+// Nothing that could end a header line.
+bool is_clean(std::string_view text) {
+  return std::none_of(text.begin(), text.end(), [](char c) {
+    const auto u = static_cast<unsigned char>(c);
+    return u < 0x20 || u == 0x7f;
+  });
+}
+
 // One request under way. Every step gets the idle timeout anew.
 class call {
  public:
@@ -105,6 +113,13 @@ class call {
   base::result<> send_head(
       std::string_view method, std::string_view path, const client::header_list& headers,
       std::uint64_t body_bytes) {
+    bool clean = is_clean(path) && is_clean(options_->key);
+    for (const auto& [name, value] : headers) clean = clean && is_clean(name) && is_clean(value);
+    if (!clean || path.find(' ') != std::string_view::npos)
+      return base::error{
+          base::errc::invalid_argument,
+          "a key, path or header must not hold line breaks or control characters",
+          "a key read from a file may end in a line break"};
     auto head = fmt::format(
         "{} {} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\ncontent-length: {}\r\n", method, path,
         host_, body_bytes);

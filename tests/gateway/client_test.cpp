@@ -64,6 +64,17 @@ TEST_CASE("the client turns a refusal back into the error that the server meant"
   }
 }
 
+TEST_CASE("nothing can be smuggled into the client's own request") {
+  live l;
+  CHECK(l.as("sk-alice\n").get("/health").error().code == base::errc::invalid_argument);
+  const auto c = l.as("sk-alice");
+  for (const auto* path : {"/health\r\nX: y", "/health HTTP/1.1", "/a b"})
+    CHECK(c.get(path).error().code == base::errc::invalid_argument);
+  CHECK(
+      c.post("/v1/jobs", "{}", {{"Idempotency-Key", "a\r\nX: y"}}).error().code ==
+      base::errc::invalid_argument);
+}
+
 TEST_CASE("without a server the client says what to look at") {
   gateway::client_options options;
   {
