@@ -147,6 +147,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   void see_off(departure who);
   runtime::task<> pause_jobs(std::string node, std::string why);
   runtime::task<> await_return(std::string node);
+  runtime::task<> recheck(std::string id, std::string node);
   runtime::task<> recover();
   void change_models(from_node<models_changed> news);
   runtime::task<> remember_models();
@@ -168,6 +169,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   runtime::task<noted> take_ready(from_node<ready> word);
   runtime::task<noted> take_failed(from_node<failed> word);
   runtime::task<> pick_up(ledger::job job, std::string node);
+  runtime::task<bool> pick_up_once(ledger::job job, std::string node);
   runtime::task<> tell_curve(ledger::job job);
   runtime::task<base::result<>> pull_artifact(ledger::job job, std::string node, artifact_ref what);
   runtime::task<base::result<chunk>> ask_chunk_of(
@@ -187,6 +189,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
       const std::string& job, std::string phase, const link_reading& from, const link_reading& to,
       double seconds);
   connected* find_connected(const std::string& node);
+  std::set<std::string> full_nodes() const;
 
   runtime::task<base::result<ledger::job>> advance(ledger::edge step);
   runtime::task<std::vector<ledger::job>> all_jobs(ledger::state_set states);
@@ -199,7 +202,10 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   std::map<std::string, std::int64_t> full_until_ms_;  // nodes that refused for lack of space
   std::map<std::string, link_reading> received_at_;    // job -> reading when `received` came
   std::set<std::string> busy_;                         // jobs that a coroutine of ours is moving
-  std::set<std::string> timed_;                        // jobs with an ask_when_late
+  std::set<std::string> picking_;                      // jobs whose result is being picked up
+  std::set<std::string> timed_;                        // "job/fence" with an ask_when_late
+  std::map<std::string, bool> awaited_;  // nodes with an await_return; true: look once more
+  std::map<std::string, std::uint64_t> departed_;  // epoch of each node's last lost session
   bool dispatching_ = false, dispatch_again_ = false;
 };
 

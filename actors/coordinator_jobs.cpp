@@ -69,7 +69,6 @@ runtime::task<> coordinator::dispatch() {
   do {
     dispatch_again_ = false;
     auto jobs = co_await all_jobs(waiting_states);
-    const auto now_ms = services_.clock->wall().count();
     for (auto& job : jobs) {
       if (busy_.contains(job.id)) continue;
       if (job.state == job_state::submitted) {
@@ -77,11 +76,8 @@ runtime::task<> coordinator::dispatch() {
         tasks().spawn(validate(job));
         continue;
       }
-      const auto* node = state_.choose(job.kind, job.model_in);
+      const auto* node = state_.choose(job.kind, job.model_in, full_nodes());
       if (!node) continue;
-      if (const auto full = full_until_ms_.find(node->name);
-          full != full_until_ms_.end() && full->second > now_ms)
-        continue;
       tasks().spawn(run(job, node->name));
       state_.lease(node->name, job.id);
     }
@@ -125,6 +121,7 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
     co_return;
   }
   const auto account = at->account;
+  const auto epoch = at->epoch;
   const auto before = account ? account() : link_reading{};
   const auto begun = services_.clock->steady();
   offer message;
@@ -156,6 +153,11 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
     co_await refused(*granted, node, answer.error());
   }
   busy_.erase(job.id);
+  if (const auto* now = find_connected(node); !answer && now) {
+    // Linked, and yet the job may be in lost_contact: see recheck.
+    if (now->epoch != epoch) tasks().spawn(recheck(job.id, node));
+    tasks().spawn(await_return(node));
+  }
   begin_dispatch(wake{});
 }
 
@@ -199,7 +201,8 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
 // A hung process still answers keepalives. So a job that has been silent past its deadline is asked
 // once; no answer is lost contact, an answer buys it the same time again.
 runtime::task<> coordinator::ask_when_late(ledger::job job) {
-  if (!timed_.insert(job.id).second) co_return;
+  const auto key = fmt::format("{}/{}", job.id, job.fence);
+  if (!timed_.insert(key).second) co_return;
   for (;;) {
     co_await runtime::sleep(this, services_.timing.deadline);
     auto now = co_await ledger_.find_job(job.id);
@@ -210,10 +213,15 @@ runtime::task<> coordinator::ask_when_late(ledger::job job) {
         co_await runtime::try_ask(this, at->at, services_.timing.status, status{ref_of(*now)});
     if (answer) continue;
     base::log_warning("coordinator", "job {}: {}", job.id, answer.error().text());
-    co_await ledger_.pause_job(job, "its deadline passed and the node did not answer");
+    auto paused =
+        co_await ledger_.pause_job(job, "its deadline passed and the node did not answer");
+    if (paused) {
+      state_.end_lease(job.id);
+      tasks().spawn(await_return(paused->node));
+    }
     break;
   }
-  timed_.erase(job.id);
+  timed_.erase(key);
 }
 
 runtime::task<ledger::job> coordinator::cancel_one(cancel_job order) {

@@ -1,6 +1,7 @@
 // Nodes come and go: what each side holds is compared, the ledger decides.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "actors/coordinator.hpp"
@@ -34,6 +35,10 @@ runtime::task<welcome> coordinator::greet(arrival who) {
             "the node speaks protocol {}, this coordinator {}", who.said.protocol,
             base::limits::protocol_version),
         "install the same release on both sides"});
+  // The word of the link's end may overtake the hello, which goes through the door.
+  if (const auto gone = departed_.find(who.node);
+      gone != departed_.end() && gone->second >= who.epoch)
+    throw failure(error{errc::unavailable, "this link has ended already"});
   const auto now_ms = services_.clock->wall().count();
   state_.arrive(who.node, who.epoch, who.said, now_ms);
   connected_[who.node] = {who.epoch, who.at, who.door, who.account};
@@ -85,7 +90,6 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
 
 // The node holds it under our fence: it runs there, or has already ended there and says so itself.
 runtime::task<> coordinator::resume(ledger::job job, std::string node) {
-  state_.lease(node, job.id);
   if (job.state == job_state::lost_contact) {
     auto back = co_await ledger_.resume(job, node);
     if (!back) co_return;
@@ -99,11 +103,14 @@ runtime::task<> coordinator::resume(ledger::job job, std::string node) {
     if (!moved) co_return;
     job = *moved;
   }
+  state_.lease(node, job.id);
   tasks().spawn(ask_when_late(job));
   watch_again(job);
 }
 
 void coordinator::see_off(departure who) {
+  auto& last = departed_[who.node];
+  last = std::max(last, who.epoch);
   const auto* gone = find_connected(who.node);
   if (!gone || gone->epoch != who.epoch) return;
   connected_.erase(who.node);
@@ -124,21 +131,68 @@ runtime::task<> coordinator::pause_jobs(std::string node, std::string why) {
 }
 
 // The lease holds for a grace period. After it, another node that can do the job gets it, under a
-// higher fence; without another one the job waits for its holder.
+// higher fence; without another one the job waits for its holder. A holder that is linked is asked.
 runtime::task<> coordinator::await_return(std::string node) {
+  if (const auto running = awaited_.find(node); running != awaited_.end()) {
+    running->second = true;
+    co_return;
+  }
+  awaited_[node] = false;
+  auto wait = services_.timing.grace;
   for (;;) {
-    co_await runtime::sleep(this, services_.timing.grace);
-    if (find_connected(node)) co_return;
+    co_await runtime::sleep(this, wait);
+    wait = services_.timing.grace;
+    awaited_[node] = false;
     auto jobs = co_await all_jobs(job_state::lost_contact);
     std::erase_if(jobs, [&](const auto& job) { return job.node != node; });
-    if (jobs.empty()) co_return;
+    if (jobs.empty() && !awaited_[node]) break;
     for (const auto& job : jobs) {
-      const auto* other = state_.choose(job.kind, job.model_in);
-      if (!other || busy_.contains(job.id)) continue;
+      const auto due = std::chrono::milliseconds{job.updated_ms} + services_.timing.grace;
+      if (const auto left = due - services_.clock->wall(); left.count() > 0) {
+        wait = std::min(wait, left);
+        continue;
+      }
+      if (busy_.contains(job.id)) continue;
+      if (find_connected(node)) {
+        tasks().spawn(recheck(job.id, node));
+        continue;
+      }
+      const auto* other = state_.choose(job.kind, job.model_in, full_nodes());
+      if (!other) continue;
       base::log_warning("coordinator", "job {} is granted anew: {} stays away", job.id, node);
       tasks().spawn(run(job, other->name));
     }
   }
+  awaited_.erase(node);
+}
+
+// A job in lost_contact whose holder is linked: it missed a deadline, or its link was replaced
+// while an offer was on the way. No hello will settle it, so the node is asked.
+runtime::task<> coordinator::recheck(std::string id, std::string node) {
+  auto job = co_await ledger_.find_job(id);
+  auto* at = find_connected(node);
+  if (!job || !at || job->state != job_state::lost_contact || job->node != node) co_return;
+  auto answer =
+      co_await runtime::try_ask(this, at->at, services_.timing.status, status{ref_of(*job)});
+  if (busy_.contains(id)) co_return;
+  if (answer) {
+    co_await resume(*job, node);
+  } else if (answer.error().code == errc::not_found) {
+    co_await run(*job, node);
+  } else {
+    auto except = full_nodes();
+    except.insert(node);
+    if (const auto* other = state_.choose(job->kind, job->model_in, except))
+      co_await run(*job, other->name);
+  }
+}
+
+std::set<std::string> coordinator::full_nodes() const {
+  std::set<std::string> full;
+  const auto now_ms = services_.clock->wall().count();
+  for (const auto& [node, until_ms] : full_until_ms_)
+    if (until_ms > now_ms) full.insert(node);
+  return full;
 }
 
 // After a start: whoever held a lease is not linked now. What a node can do is remembered.

@@ -10,6 +10,7 @@
 #include "base/log.hpp"
 #include "gateway/backend.hpp"
 #include "runtime/ask.hpp"
+#include "runtime/sleep.hpp"
 
 namespace dlls::actors {
 using base::errc;
@@ -145,9 +146,25 @@ runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
 }
 
 // ready -> fetched: the small artifacts are verified in the cloud. A lost link leaves it ready; the
-// next hello begins again where the transfer stopped.
+// next hello begins again where the transfer stopped. On an open link it is tried again after a
+// while.
 runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
-  if (!busy_.insert(job.id).second) co_return;
+  if (!picking_.insert(job.id).second) co_return;
+  for (;;) {
+    const auto* before = find_connected(node);
+    const auto epoch = before ? before->epoch : 0;
+    if (co_await pick_up_once(job, node)) break;
+    const auto* now_at = find_connected(node);
+    if (!now_at) break;
+    if (now_at->epoch == epoch) co_await runtime::sleep(this, services_.timing.pick_up_again);
+    const auto now = co_await ledger_.find_job(job.id);
+    if (!now || now->state != job_state::ready || now->fence != job.fence) break;
+  }
+  picking_.erase(job.id);
+}
+
+// False when trying again may help.
+runtime::task<bool> coordinator::pick_up_once(ledger::job job, std::string node) {
   auto* at = find_connected(node);
   const auto account = at ? at->account : std::function<link_reading()>{};
   const auto before = account ? account() : link_reading{};
@@ -164,28 +181,28 @@ runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
   const auto after = account ? account() : link_reading{};
   const bool lost =
       !done && (done.error().code == errc::corrupt || done.error().code == errc::not_found);
-  if (done || lost) {
-    ledger::edge step{job.id, job_state::ready, done ? job_state::fetched : job_state::failed};
-    step.fence = job.fence;
-    step.event = ledger::new_event{
-        done ? "the result was picked up" : done.error().message,
-        done ? ledger::event_level::info : ledger::event_level::error};
-    if (lost) {
-      step.error_code = "result_lost";
-      step.error_message = done.error().message;
-    }
-    step.outbox = webhook_for(job, done ? "succeeded" : "failed", services_.clock->wall().count());
-    const std::chrono::duration<double> took = services_.clock->steady() - begun;
-    if (done) {
-      count_phase(job.id, "pick-up", before, after, took.count());
-      co_await tell_curve(job);
-    }
-    auto moved = co_await advance(step);
-    if (moved) ended(*moved);
-  } else {
+  if (!done && !lost) {
     base::log_warning("coordinator", "pick-up of {}: {}", job.id, done.error().text());
+    co_return false;
   }
-  busy_.erase(job.id);
+  ledger::edge step{job.id, job_state::ready, done ? job_state::fetched : job_state::failed};
+  step.fence = job.fence;
+  step.event = ledger::new_event{
+      done ? "the result was picked up" : done.error().message,
+      done ? ledger::event_level::info : ledger::event_level::error};
+  if (lost) {
+    step.error_code = "result_lost";
+    step.error_message = done.error().message;
+  }
+  step.outbox = webhook_for(job, done ? "succeeded" : "failed", services_.clock->wall().count());
+  const std::chrono::duration<double> took = services_.clock->steady() - begun;
+  if (done) {
+    count_phase(job.id, "pick-up", before, after, took.count());
+    co_await tell_curve(job);
+  }
+  auto moved = co_await advance(step);
+  if (moved) ended(*moved);
+  co_return true;
 }
 
 // The loss curve travelled with the result, not during the silence: here it becomes the job's

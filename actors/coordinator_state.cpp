@@ -45,9 +45,10 @@ void coordinator_state::set_models(const std::string& name, std::vector<served_m
 }
 
 const node_view* coordinator_state::choose(
-    const std::string& kind, const std::string& model) const {
+    const std::string& kind, const std::string& model, const std::set<std::string>& except) const {
   const node_view* best = nullptr;
   for (const auto& [name, node] : nodes_) {
+    if (except.contains(name)) continue;
     if (!node.connected || !takes(node, kind) || node.leased.size() >= leases_per_node) continue;
     if (!model.empty() && !serves(node, model)) continue;
     if (!best || node.leased.size() < best->leased.size()) best = &node;

@@ -38,7 +38,9 @@ class coordinator_state {
 
   // The connected node that takes this kind, has the model (when one is named) and the fewest
   // leases below leases_per_node; the first by name among equals. Null: none at present.
-  const node_view* choose(const std::string& kind, const std::string& model) const;
+  const node_view* choose(
+      const std::string& kind, const std::string& model,
+      const std::set<std::string>& except = {}) const;
   // The connected node that serves the model, for a synchronous answer.
   const node_view* serving(const std::string& model) const;
   // Whether any node, connected or not, is known to have the model.

@@ -85,6 +85,7 @@ class node final : public runtime::co_actor<node_actor> {
 
   // --- what the coordinator says (node_door.cpp)
   runtime::task<received> take(offer order);
+  runtime::task<base::result<>> fetch_inputs(offer order);
   runtime::task<chunk> give(pull request);
   runtime::task<released> let_go(release order);
   runtime::task<cancelled> stop(cancel order);
@@ -107,7 +108,7 @@ class node final : public runtime::co_actor<node_actor> {
   void connect(runtime::resolver<std::shared_ptr<session>> done);
   runtime::task<> stay_linked();
   runtime::task<bool> greet(std::shared_ptr<session> fresh);
-  runtime::task<> deliver(std::string id);
+  runtime::task<> deliver(job_ref job);
   runtime::task<> begin_silence(job_ref job);
   void deliver_soon(const std::string& id);
   void link_closed(link_end end);
@@ -119,8 +120,9 @@ class node final : public runtime::co_actor<node_actor> {
   node_services services_;
   base::random_source random_;
   std::map<std::string, held> jobs_;
-  std::shared_ptr<session> session_;                      // null: no link
-  std::uint64_t linked_epoch_ = 0;                        // of the last session that was greeted
+  std::map<std::string, offer> taking_;  // offers not acknowledged yet, the newest of each job
+  std::shared_ptr<session> session_;     // null: no link
+  std::uint64_t linked_epoch_ = 0;       // of the last session that was greeted
   std::optional<runtime::resolver<std::string>> closed_;  // of stay_linked
   std::optional<runtime::resolver<bool>> wake_;           // of work_off
   trainer_actor trainer_;

@@ -17,41 +17,82 @@ namespace {
 
 [[noreturn]] void refuse(errc code, std::string why) { throw failure(error{code, std::move(why)}); }
 
+// An offer's place in node::taking_, given up however its coroutine ends.
+class pending_take {
+ public:
+  pending_take(std::map<std::string, offer>& all, job_ref job) : all_(all), job_(std::move(job)) {}
+  ~pending_take() {
+    if (stands()) all_.erase(job_.id);
+  }
+  pending_take(const pending_take&) = delete;
+  pending_take& operator=(const pending_take&) = delete;
+  bool stands() const {
+    const auto found = all_.find(job_.id);
+    return found != all_.end() && found->second.job == job_;
+  }
+
+ private:
+  std::map<std::string, offer>& all_;
+  job_ref job_;
+};
+
 }  // namespace
 
-// The acknowledgement: inputs first, then the entry, then the answer.
+// The acknowledgement: inputs first, then the entry, then the answer. Meanwhile the offer stands in
+// taking_, so that its inputs are not removed with another job's, and a cancel or a newer grant
+// ends it.
 runtime::task<received> node::take(offer order) {
   const auto job = order.job;
   if (!is_safe_id(job.id)) refuse(errc::invalid_argument, "a job id that is no file name");
+  const auto pending = taking_.find(job.id);
+  if (pending != taking_.end() && pending->second.job.fence >= job.fence)
+    refuse(errc::stale, "this grant of the job, or a newer one, is being taken");
+  received done;
+  done.job = job;
   const auto known = jobs_.find(job.id);
   if (known != jobs_.end()) {
     const auto held_fence = known->second.entry.order.job.fence;
     if (held_fence > job.fence) refuse(errc::stale, "a newer grant of this job is held");
-    received again;
-    again.job = job;
-    if (held_fence == job.fence) co_return again;
-    co_await drop(job.id);
+    if (held_fence == job.fence) co_return done;
   }
-  for (const auto& input : order.inputs) {
-    const ask_chunk ask = [this, job, sha256 = input.sha256](
-                              std::uint64_t offset, std::uint32_t bytes_max) {
-      return ask_input(job, sha256, offset, bytes_max);
-    };
-    auto fetched = co_await fetch_artifact(this, services_.artifacts, services_.disk, input, ask);
-    if (!fetched) throw failure(fetched.error());
-  }
+  taking_[job.id] = order;
+  const pending_take mark{taking_, job};
+  if (known != jobs_.end()) co_await drop(job.id);
+  auto fetched = co_await fetch_inputs(order);
+  if (!fetched) throw failure(fetched.error());
+  if (!mark.stands()) refuse(errc::cancelled, "the job was cancelled or granted anew");
   spool_entry entry;
   entry.order = std::move(order);
   auto store = [jobs = services_.jobs, entry] { return jobs->store(entry); };
   auto stored = co_await runtime::offload(this, *services_.disk, store);
   if (!stored) throw failure(stored.error());
-  jobs_[job.id].entry = std::move(entry);
+  if (!mark.stands()) {
+    // A newer grant stores its own entry after this one; without one, nobody wants what was stored.
+    if (!taking_.contains(job.id) && !jobs_.contains(job.id)) {
+      auto remove = [jobs = services_.jobs, id = job.id] { return jobs->remove(id); };
+      co_await runtime::offload(this, *services_.disk, remove);
+    }
+    refuse(errc::cancelled, "the job was cancelled or granted anew");
+  }
+  held fresh;
+  fresh.entry = std::move(entry);
+  jobs_[job.id] = std::move(fresh);
   base::log_info("node", "received job {} (attempt {})", job.id, job.attempt);
   wake_worker();
   tasks().spawn(begin_silence(job));
-  received done;
-  done.job = job;
   co_return done;
+}
+
+runtime::task<result<>> node::fetch_inputs(offer order) {
+  for (const auto& input : order.inputs) {
+    const ask_chunk ask = [this, job = order.job, sha256 = input.sha256](
+                              std::uint64_t offset, std::uint32_t bytes_max) {
+      return ask_input(job, sha256, offset, bytes_max);
+    };
+    auto fetched = co_await fetch_artifact(this, services_.artifacts, services_.disk, input, ask);
+    if (!fetched) co_return fetched.error();
+  }
+  co_return result<>{};
 }
 
 runtime::task<chunk> node::give(pull request) {
@@ -86,6 +127,8 @@ runtime::task<released> node::let_go(release order) {
 }
 
 runtime::task<cancelled> node::stop(cancel order) {
+  const auto pending = taking_.find(order.job.id);
+  if (pending != taking_.end() && pending->second.job == order.job) taking_.erase(pending);
   if (find(order.job)) co_await drop(order.job.id);
   cancelled done;
   done.job = order.job;

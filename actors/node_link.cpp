@@ -99,42 +99,42 @@ void node::link_closed(link_end end) {
 }
 
 void node::deliver_soon(const std::string& id) {
-  if (session_ && !jobs_.at(id).delivering) tasks().spawn(deliver(id));
+  auto& job = jobs_.at(id);
+  if (!session_ || job.delivering) return;
+  job.delivering = true;
+  tasks().spawn(deliver(job.entry.order.job));
 }
 
 // "Ready, come and get it", or "it failed", until the cloud has noted it.
-runtime::task<> node::deliver(std::string id) {
+runtime::task<> node::deliver(job_ref ref) {
   auto pause = std::chrono::seconds{redeliver_first};
-  while (jobs_.contains(id)) {
-    auto on = session_;
-    if (!on) break;  // the next welcome starts again
-    auto& job = jobs_.at(id);
-    job.delivering = true;
-    const auto ref = job.entry.order.job;
+  // Without a link it ends: the next welcome starts again. So it does when the job is granted anew.
+  for (auto* job = find(ref); job && session_; job = find(ref)) {
+    const auto on = session_;
     result<noted> answer = base::error{};
-    if (job.entry.state == held_state::sealed) {
+    if (job->entry.state == held_state::sealed) {
       ready word;
       word.job = ref;
-      word.result = job.entry.result;
-      word.silence = silence_of(job);
+      word.result = job->entry.result;
+      word.silence = silence_of(*job);
       answer = co_await runtime::try_ask(this, on->door, answer_within, std::move(word));
     } else {
       failed word;
       word.job = ref;
-      word.code = static_cast<std::uint8_t>(job.entry.why.code);
-      word.message = job.entry.why.message;
+      word.code = static_cast<std::uint8_t>(job->entry.why.code);
+      word.message = job->entry.why.message;
       answer = co_await runtime::try_ask(this, on->door, answer_within, std::move(word));
     }
     if (answer) {
-      if (answer->drop && find(ref)) co_await drop(id);
+      if (answer->drop && find(ref)) co_await drop(ref.id);
       break;
     }
     if (session_ != on) continue;
-    base::log_warning("node", "job {} not noted yet: {}", id, answer.error().text());
+    base::log_warning("node", "job {} not noted yet: {}", ref.id, answer.error().text());
     co_await runtime::sleep(this, pause);
     pause = std::min<std::chrono::seconds>(pause * 2, redeliver_most);
   }
-  if (const auto found = jobs_.find(id); found != jobs_.end()) found->second.delivering = false;
+  if (auto* job = find(ref)) job->delivering = false;
 }
 
 runtime::task<> node::begin_silence(job_ref job) {

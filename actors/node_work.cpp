@@ -77,13 +77,20 @@ runtime::task<> node::work_on(std::string id) {
     entry.result = std::move(*outcome);
   else
     entry.why = outcome.error();
-  auto store = [jobs = services_.jobs, entry] { return jobs->store(entry); };
+  job->entry.result = entry.result;  // from here on drop() spares what it names
+  // Two jobs may make the same file, and the other may have been dropped since the run sealed it.
+  auto store = [jobs = services_.jobs, artifacts = services_.artifacts, entry]() -> result<> {
+    for (const auto& one : entry.result.artifacts)
+      if (one.name != model_artifact && !artifacts->contains(one.sha256))
+        return base::error{errc::not_found, "a file of the result went with another job"};
+    return jobs->store(entry);
+  };
   auto stored = co_await runtime::offload(this, *services_.disk, store);
   job = find(order.job);
   if (!job) co_return;
   if (!stored) {  // not sealed on the disk: not ready. Try the whole again; the run resumes
     base::log_error("node", "job {} cannot be sealed: {}", id, stored.error().text());
-    co_await runtime::sleep(this, disk_retry);
+    if (stored.error().code != errc::not_found) co_await runtime::sleep(this, disk_retry);
     if (auto* waiting = find(order.job)) waiting->working = false;
     co_return;
   }
@@ -126,10 +133,16 @@ runtime::task<> node::drop(std::string id) {
   std::vector<std::string> unused;
   auto collect = [&](const std::vector<artifact_ref>& artifacts) {
     for (const auto& one : artifacts) {
-      const bool used = std::ranges::any_of(jobs_, [&](const auto& item) {
-        const auto& other = item.second.entry;
-        return names(other.order.inputs, one.sha256) || names(other.result.artifacts, one.sha256);
-      });
+      const bool used = std::ranges::any_of(
+                            jobs_,
+                            [&](const auto& item) {
+                              const auto& other = item.second.entry;
+                              return names(other.order.inputs, one.sha256) ||
+                                     names(other.result.artifacts, one.sha256);
+                            }) ||
+                        std::ranges::any_of(taking_, [&](const auto& item) {
+                          return names(item.second.inputs, one.sha256);
+                        });
       if (!used) unused.push_back(one.sha256);
     }
   };

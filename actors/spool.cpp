@@ -38,7 +38,8 @@ result<spool_entry> from_text(std::string_view text) {
   auto value = parse_json(text);
   if (!value) return value.error();
   const auto* members = value->if_object();
-  if (!members || !members->contains("inputs") || !members->contains("result"))
+  if (!members || !members->contains("inputs") || !members->contains("result") ||
+      !members->contains("attempt") || !members->contains("fence"))
     return error{errc::corrupt, "members are missing"};
   auto id = text_member(*value, "id");
   auto kind = text_member(*value, "kind");
@@ -66,6 +67,19 @@ result<spool_entry> from_text(std::string_view text) {
       return entry;
     }
   return error{errc::corrupt, "unknown state"};
+}
+
+// To a name that is free: an entry of that id may have been broken before.
+void move_aside(const fs::path& folder) {
+  std::error_code failed;
+  auto aside = folder;
+  aside += ".broken";
+  for (int n = 2; fs::exists(aside, failed); ++n) {
+    aside = folder;
+    aside += fmt::format(".broken-{}", n);
+  }
+  fs::rename(folder, aside, failed);
+  if (failed) base::log_error("spool", "{} stays: {}", folder.string(), failed.message());
 }
 
 }  // namespace
@@ -98,9 +112,7 @@ result<std::vector<spool_entry>> spool::load() const {
     base::log_error(
         "spool", "entry {} cannot be read and is moved aside: {}", item.path().string(),
         entry ? "its id differs from its folder" : entry.error().text());
-    auto aside = item.path();
-    aside += ".broken";
-    fs::rename(item.path(), aside, failed);
+    move_aside(item.path());
   }
   if (failed)
     return error{errc::io, fmt::format("read {}: {}", folder_.string(), failed.message())};

@@ -1,6 +1,7 @@
 // Moving one artifact over the link: a window of small asks, each chunk checked, the whole checked
 // at the end, resumable after any interruption. Both directions use it.
 #pragma once
+#include <chrono>
 #include <functional>
 #include <memory>
 #include <string>
@@ -15,6 +16,10 @@ namespace dlls::actors {
 
 // Chunks in flight: 512 KiB cover a line of 20 Mbit/s at 200 ms.
 inline constexpr std::uint32_t transfer_credit = 8;
+// Two jobs may name the same content: the second transfer looks this often whether the first has
+// ended, for ten minutes in all.
+inline constexpr auto transfer_wait = std::chrono::milliseconds{100};
+inline constexpr int transfer_waits_max = 6000;
 
 // Asks the other side for up to `bytes_max` bytes at `offset`.
 using ask_chunk = std::function<runtime::task<base::result<chunk>>(

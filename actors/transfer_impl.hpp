@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/gather.hpp"
+#include "runtime/sleep.hpp"
 
 namespace dlls::actors {
 
@@ -15,6 +16,12 @@ runtime::task<base::result<>> fetch_artifact(
   state->store = store;
   auto begin = [state] { return detail::begin_transfer(*state); };
   auto begun = co_await runtime::offload(self, *disk, begin);
+  // Another transfer of the same content: it ends, or the blob is there.
+  for (int waits = 0; waits < transfer_waits_max && !begun; ++waits) {
+    if (begun.error().code != base::errc::failed_precondition) break;
+    co_await runtime::sleep(self, transfer_wait);
+    begun = co_await runtime::offload(self, *disk, begin);
+  }
   if (!begun) co_return begun.error();
   if (!*begun) co_return base::result<>{};
   auto offset = **begun;

@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 #include <cmath>
+#include <limits>
 
 namespace dlls::actors {
 namespace json = boost::json;
@@ -122,7 +123,8 @@ result<std::vector<artifact_ref>> artifacts_from(const json::value& value) {
   for (const auto& item : *list) {
     auto name = text_member(item, "name");
     auto sha256 = text_member(item, "sha256");
-    auto bytes = whole_member(item, "bytes", 0, 0, ~std::uint64_t{0});
+    auto bytes = member(item, "bytes") ? whole_member(item, "bytes", 0, 0, ~std::uint64_t{0})
+                                       : wrong("bytes", "a whole number");
     if (!name) return as_corrupt(name.error());
     if (!sha256) return as_corrupt(sha256.error());
     if (!bytes) return as_corrupt(bytes.error());
@@ -168,12 +170,39 @@ result<std::vector<std::string>> stop_from(const json::value& object) {
   else if (const auto* list = value->if_array()) {
     for (const auto& item : *list) {
       if (!item.is_string()) return wrong("stop", "a text or a list of texts");
-      stop.emplace_back(item.get_string().c_str());
+      stop.emplace_back(item.get_string().data(), item.get_string().size());
     }
   } else {
     return wrong("stop", "a text or a list of texts");
   }
   return stop;
+}
+
+// Pairs of a token and a number, as to_json writes them.
+result<std::vector<bias>> biases_from(const json::value& object) {
+  std::vector<bias> biases;
+  const auto* list = member(object, "logit_bias");
+  if (!list) return biases;
+  const auto bad = wrong("logit_bias", "a list of [token, number]");
+  if (!list->is_array()) return bad;
+  for (const auto& item : list->get_array()) {
+    const auto* pair = item.if_array();
+    if (!pair || pair->size() != 2 || !(*pair)[0].is_int64() || !(*pair)[1].is_number()) return bad;
+    const auto token = (*pair)[0].get_int64();
+    if (token < 0 || token > std::numeric_limits<std::int32_t>::max()) return bad;
+    biases.emplace_back(
+        static_cast<std::int32_t>(token), static_cast<float>((*pair)[1].to_number<double>()));
+  }
+  return biases;
+}
+
+result<std::int32_t> logprobs_from(const json::value& object) {
+  const auto* value = member(object, "logprobs");
+  if (!value) return -1;
+  const auto* count = value->if_int64();
+  if (!count || *count < -1 || *count > 20)
+    return wrong("logprobs", "a whole number from -1 to 20");
+  return static_cast<std::int32_t>(*count);
 }
 
 result<> floats_from(const json::value& object, generation_spec& spec) {
@@ -210,6 +239,10 @@ result<generation_spec> generation_from(const json::value& value) {
   if (!tokens_max) return tokens_max.error();
   if (!top_k) return top_k.error();
   if (!seed) return seed.error();
+  auto biases = biases_from(value);
+  auto logprobs = logprobs_from(value);
+  if (!biases) return biases.error();
+  if (!logprobs) return logprobs.error();
   if (auto done = floats_from(value, spec); !done) return done.error();
   if (turns->empty() && prompt->empty()) return wrong("messages", "given, or 'prompt'");
   spec.model = std::move(*model);
@@ -219,6 +252,8 @@ result<generation_spec> generation_from(const json::value& value) {
   spec.tokens_max = static_cast<std::uint32_t>(*tokens_max);
   spec.top_k = static_cast<std::uint32_t>(*top_k);
   spec.seed = *seed;
+  spec.logit_bias = std::move(*biases);
+  spec.logprobs = *logprobs;
   return spec;
 }
 
