@@ -205,7 +205,9 @@ TEST_CASE("a resumed run meets its target loss in the same epoch") {
   go(*unbroken);
   const auto ended = unbroken->steps_done();
   REQUIRE(ended < unbroken->steps_total());
-  for (const auto stop : {ended - 1, ended}) {
+  REQUIRE(ended > 3);
+  // In the middle of the last epoch, and of the one before: half its loss must not pass for all.
+  for (const auto stop : {ended - 3, ended - 1, ended}) {
     const auto folder = w.folder / ("ck" + std::to_string(stop));
     {
       auto t = w.start(spec, folder);
@@ -253,6 +255,26 @@ TEST_CASE("a broken checkpoint is passed over for the one before, whichever file
       CHECK(w.exported(*again) == wanted);
       REQUIRE(again->save_checkpoint());
     }
+}
+
+TEST_CASE("a manifest that still reads well but was changed is not believed") {
+  workshop w;
+  const auto folder = w.folder / "ck";
+  {
+    auto t = w.start(quick(), folder);
+    REQUIRE(t);
+    go(*t, 2);
+    REQUIRE(t->save_checkpoint());
+  }
+  const auto path = checkpoints_in(folder)[0] / "manifest";
+  auto content = *base::read_file(path);
+  const auto at = content.find("\"step\":2");
+  REQUIRE(at != content.npos);
+  content[at + 7] = '7';
+  REQUIRE(base::write_file_durably(path, content));
+  auto t = w.start(quick(), folder);
+  REQUIRE(t);
+  CHECK(t->steps_done() == 0);
 }
 
 TEST_CASE("what an interrupted write left is cleared, and LATEST may be missing") {
