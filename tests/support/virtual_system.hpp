@@ -7,7 +7,8 @@
 //   auto answer = world.ask(handle, 5s, hello{"x"});      // base::result<welcome>
 //   world.advance(90min);
 //
-// A failing test prints the seed (use CAPTURE(world.seed())); DLLS_SEED=n replays it.
+// A failing test prints the seed (CAPTURE(world.seed())); tests that choose one at random choose
+// seed_or(random), and DLLS_SEED=n replays it.
 #pragma once
 #include <caf/all.hpp>
 #include <caf/scheduler/test_coordinator.hpp>
@@ -37,8 +38,8 @@ class virtual_system {
  public:
   using duration = std::chrono::steady_clock::duration;
 
-  explicit virtual_system(std::uint64_t seed = 1, runtime::system_options options = {})
-      : seed_(seed_or(seed)), chance_(seed_) {
+  explicit virtual_system(std::uint64_t seed = seed_or(1), runtime::system_options options = {})
+      : seed_(seed), chance_(seed) {
     auto configure = std::move(options.configure);
     options.configure = [configure](caf::actor_system_config& config) {
       config.set("scheduler.policy", caf::atom("testing"));
