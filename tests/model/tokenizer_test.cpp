@@ -180,7 +180,9 @@ TEST_CASE("a vocabulary that contradicts itself is refused") {
   };
   using out = gguf_writer;
   const std::vector<std::string> none, one{"a"}, unpaired{"ab"}, unknown{"qqq zzz"};
-  const std::vector<std::int32_t> short_kinds{1, 1}, wrong_kinds(300, 9);
+  const auto size = test::make_tiny_vocabulary().tokens.size();
+  const std::vector<std::int32_t> wrong_kinds(size, 9), short_kinds(size - 1, 1),
+      long_kinds(size + 1, 1);
   CHECK(refusal([](out&) {}) == errc::ok);
   CHECK(refusal([](out& o) { o.set_string("tokenizer.ggml.model", "bert"); }) == errc::unsupported);
   CHECK(refusal([](out& o) { o.set_string("tokenizer.ggml.pre", "other"); }) == errc::unsupported);
