@@ -7,7 +7,9 @@
 
 #include "base/file.hpp"
 #include "model/chat_template.hpp"
+#include "model/gguf_writer.hpp"
 #include "tests/support/reference.hpp"
+#include "tests/support/temp_folder.hpp"
 
 namespace dlls::model {
 namespace {
@@ -35,6 +37,26 @@ TEST_CASE("token ids equal llama.cpp's, with and without special tokens, and dec
     CHECK(plain == ids_of(entry.at("ids_plain")));
     CHECK(vocabulary->encode(text, true) == ids_of(entry.at("ids_parse_special")));
     CHECK((vocabulary->decode(plain) == text) == entry.at("roundtrip_plain").as_bool());
+  }
+}
+
+TEST_CASE("the other pre-tokenizers cut words as llama.cpp does") {
+  const auto path = test::test_model();
+  if (!path) return;
+  const auto file = gguf_file::open(*path).value();
+  test::temp_folder folder;
+  const auto reference = read_reference("tokenize_patterns.json");
+  for (const auto& [pattern, entries] : reference.as_object()) {
+    gguf_writer renamed;
+    renamed.copy_metadata(*file);
+    renamed.set_string("tokenizer.ggml.pre", std::string_view{pattern});
+    REQUIRE(renamed.write(folder / "v.gguf"));
+    const auto vocabulary = tokenizer::from(*gguf_file::open(folder / "v.gguf").value()).value();
+    for (const auto& entry : entries.as_array()) {
+      const auto text = text_of(entry.at("text"));
+      CAPTURE(pattern, text);
+      CHECK(vocabulary->encode(text, false) == ids_of(entry.at("ids")));
+    }
   }
 }
 
