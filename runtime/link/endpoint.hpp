@@ -71,7 +71,8 @@ class endpoint {
   // SpawnServ and ConfigServ (CAF's remote spawn and remote configuration) out of the registry.
   endpoint(caf::actor_system& system, options opts);
   // Closes every link and listener, reports each closed link, answers each open dial with
-  // errc::cancelled, and returns when its thread has ended. Not from one of its own callbacks.
+  // errc::cancelled (that one on the caller's thread), and returns when its thread has ended, which
+  // a name lookup in progress holds up. Not from one of its own callbacks.
   ~endpoint();
   endpoint(const endpoint&) = delete;
   endpoint& operator=(const endpoint&) = delete;
@@ -92,7 +93,7 @@ class endpoint {
   //   unavailable        name unknown, nobody listens, closed during the handshake, peer refuses
   //   deadline_exceeded  options.handshake_timeout passed
   //   unauthenticated    a certificate of another authority, on either side, or none
-  //   permission_denied  wrong role, on either side; revoked; a name whose node id another holds
+  //   permission_denied  wrong role, on either side; revoked
   //   version_mismatch   another protocol version (both are named), or another interface
   //   cancelled          the endpoint ended
   void dial(

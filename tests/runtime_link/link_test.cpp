@@ -35,6 +35,15 @@ TEST_CASE("typed messages cross a link both ways, and nobody hands out a handle"
   CHECK_THAT(there->id(), StartsWith("node/gpu0#"));
 }
 
+TEST_CASE("an endpoint takes CAF's remote spawn and remote configuration away") {
+  config settings;
+  caf::actor_system system{settings};
+  CHECK(system.registry().get(caf::atom("SpawnServ")));
+  const link::endpoint endpoint{system, test_options()};
+  CHECK_FALSE(system.registry().get(caf::atom("SpawnServ")));
+  CHECK_FALSE(system.registry().get(caf::atom("ConfigServ")));
+}
+
 TEST_CASE("an error that answers a request crosses with its text") {
   certificates issued;
   coordinator_side coordinator{issued};

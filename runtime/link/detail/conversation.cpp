@@ -64,7 +64,9 @@ asio::awaitable<bool> conversation::ready(session::step step) {
 
 asio::awaitable<base::result<>> conversation::handshake(
     std::shared_ptr<SSL_CTX> context, std::shared_ptr<const tls_rules> rules, bool server) {
-  socket_.non_blocking(true);
+  boost::system::error_code failed;
+  socket_.non_blocking(true, failed);
+  if (failed) co_return error{errc::io, failed.message()};
   tls_ = std::make_shared<session>(
       std::move(context), std::move(rules), socket_.native_handle(), server);
   for (;;) {
