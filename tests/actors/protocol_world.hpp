@@ -1,0 +1,177 @@
+// A coordinator and its nodes in one virtual system, with links made of actors: everything but the
+// sockets. Time is virtual; the ledger and the disk are real and on threads of their own, and the
+// world lets time pass only when they are idle.
+//
+//   world w{seed};
+//   auto& home = w.add_node("home");
+//   const auto id = w.submit({"content"});
+//   REQUIRE(w.until([&] { return w.state(id) == job_state::fetched; }));
+//
+// One thread, the test's, runs every actor.
+#pragma once
+#include <chrono>
+#include <deque>
+#include <future>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "actors/coordinator.hpp"
+#include "actors/door.hpp"
+#include "actors/message_types.hpp"
+#include "actors/node.hpp"
+#include "tests/ledger/ledger_fixture.hpp"
+#include "tests/support/virtual_system.hpp"
+
+namespace dlls::tests {
+
+// CAF's test scheduler, open to wake-ups from foreign threads: they wait until they are let in.
+class open_scheduler final : public caf::scheduler::test_coordinator {
+ public:
+  using test_coordinator::test_coordinator;
+  // On the test's thread. False when nobody waited.
+  bool let_in();
+
+ protected:
+  void enqueue(caf::resumable* who) override;
+
+ private:
+  std::thread::id home_ = std::this_thread::get_id();
+  std::mutex mutex_;
+  std::deque<caf::resumable*> waiting_;
+};
+
+class world;
+
+// Both ends of one link. Speaks to the node as its door, to the door as the node.
+using wire_interface = actors::cloud_door::extend_with<actors::node_door>;
+class wire final : public runtime::co_actor<wire_interface> {
+ public:
+  wire(
+      caf::actor_config& config, world& in, std::string node, actors::node_door at,
+      actors::cloud_door door);
+  behavior_type make_behavior() override;
+  void cut() { cut_ = true; }
+
+ private:
+  template <class Answer, class Message>
+  runtime::task<Answer> to_cloud(Message message);
+  template <class Answer, class Message>
+  runtime::task<Answer> to_node(Message message);
+  template <class Message>
+  runtime::task<> tell_cloud(Message message);
+  template <class Message>
+  runtime::task<> tell_node(Message message);
+  runtime::task<> pass(std::string name);
+
+  world& world_;
+  std::string node_;
+  actors::node_door at_;
+  actors::cloud_door door_;
+  bool cut_ = false;
+};
+
+// One node's process: its disk outlives it.
+struct node_process {
+  std::string name;
+  actors::node_services services;
+  actors::node_actor actor;  // null: not running
+  caf::actor link;           // the wire, null without one
+  caf::actor door;
+  std::uint64_t epoch = 0;  // of the link
+  std::function<void(std::string)> closed;
+  std::chrono::milliseconds no_link_until{0};
+  std::shared_ptr<std::promise<void>> gate;  // while set, work stands still
+  std::size_t held() const { return services.jobs->load().value().size(); }
+};
+
+class world {
+ public:
+  explicit world(std::uint64_t seed, actors::coordinator_timing timing = {});
+  ~world();
+
+  virtual_system& system() { return *system_; }
+  base::random_source& chance() { return chance_; }
+
+  node_process& add_node(const std::string& name);
+  void stop_node(node_process& node);
+  void start_node(node_process& node);
+  void stop_coordinator();
+  void start_coordinator();  // opens the ledger anew
+
+  // Both sides learn of it, at times of their own when `uneven`.
+  void cut(node_process& node, std::chrono::milliseconds away, bool uneven = false);
+  // Work that has not begun waits until let_work.
+  void hold_work(node_process& node);
+  void let_work(node_process& node);
+
+  // Cuts the link when the n-th message of that name ("offer") or its answer ("offer answered")
+  // passes; once.
+  void cut_at(std::string name, std::chrono::milliseconds away, int nth = 1);
+  bool cut_happened() const { return cut_name_.empty(); }
+  // Messages of that name get lost, and never an answer.
+  void lose(const std::string& name) { lost_.insert(name); }
+  void find_again() { lost_.clear(); }
+  // Each message that passes cuts its link with this probability, `cuts_max` times in all.
+  void cut_at_random(double probability, int cuts_max);
+
+  // A checksum job over these contents.
+  std::string submit(const std::vector<std::string>& contents, int rounds = 1);
+  ledger::job job(const std::string& id);
+  ledger::job_state state(const std::string& id) { return job(id).state; }
+  std::vector<ledger::event> events(const std::string& id);
+  int count_events(const std::string& id, std::string_view text);
+  // The "sha256" of the checksum that the cloud's store has; empty when it has none.
+  std::string picked_up_sum(const std::string& id);
+  base::result<ledger::job> cancel(const std::string& id);
+  base::result<ledger::job> release(const std::string& id);
+  std::vector<ledger::outbox_row> webhooks();
+  // Until now, by name of the message: how many passed.
+  int passed(const std::string& name) { return passed_[name]; }
+
+  // Runs until everybody waits for time to pass.
+  void settle();
+  // Lets virtual time pass until the condition holds; at most `limit`.
+  bool until(
+      std::function<bool()> condition, std::chrono::milliseconds limit = std::chrono::hours{1});
+  void advance(std::chrono::milliseconds by);
+
+  // --- for wires
+  // Whether the link must go down now.
+  bool passes(const std::string& node, const std::string& name);
+  bool is_lost(const std::string& name) const { return lost_.contains(name); }
+
+ private:
+  void connect(
+      node_process& node, caf::strong_actor_ptr exported,
+      std::function<void(base::result<actors::session>)> done,
+      std::function<void(std::string)> closed);
+  void later(std::chrono::milliseconds by, std::function<void()> action);
+  void flush();
+
+  ledger::scratch_folder folder_;
+  base::random_source chance_;
+  actors::coordinator_timing timing_;
+  std::shared_ptr<runtime::worker_pool> disk_;
+  std::shared_ptr<ledger::artifact_store> artifacts_;
+  std::map<std::string, std::unique_ptr<node_process>> nodes_;
+  open_scheduler* scheduler_ = nullptr;
+  std::unique_ptr<virtual_system> system_;
+  std::shared_ptr<ledger::ledger> ledger_;
+  actors::coordinator_actor coordinator_;
+  std::uint64_t epochs_ = 0;
+
+  std::string cut_name_;
+  int cut_nth_ = 0;
+  std::chrono::milliseconds cut_away_{0};
+  double cut_probability_ = 0;
+  int cuts_left_ = 0;
+  std::set<std::string> lost_;
+  std::map<std::string, int> passed_;
+};
+
+}  // namespace dlls::tests
