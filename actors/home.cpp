@@ -63,6 +63,12 @@ struct home::parts {
 };
 
 result<> home::parts::open_stores() {
+  // A node removes artifacts that its jobs do not name; a coordinator's uploads must not be among
+  // them.
+  if (fs::exists(options.state / "ledger.db"))
+    return error{
+        errc::failed_precondition, "this folder belongs to a coordinator",
+        "give the node a state folder of its own"};
   auto jobs = spool::open(options.state / "spool");
   if (!jobs) return jobs.error();
   services.jobs = std::make_shared<spool>(std::move(*jobs));

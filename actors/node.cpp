@@ -19,6 +19,7 @@ node::behavior_type node::make_behavior() {
   inference_ = spawn<inference>(services_.cache, services_.compute, services_.answering);
   link_to(trainer_);
   link_to(inference_);
+  tasks().spawn(sweep());  // before any run: the disk thread works in order
   tasks().spawn(work_off());
   if (services_.connect) tasks().spawn(stay_linked());
   return {

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "actors/inference.hpp"
@@ -102,6 +103,8 @@ class node final : public runtime::co_actor<node_actor> {
   // The entry that `job` means, if its fence is the one held.
   held* find(const job_ref& job);
   runtime::task<> drop(std::string id);
+  std::set<std::string> used_artifacts() const;
+  runtime::task<> sweep();
   void wake_worker();
 
   // --- link (node_link.cpp)

@@ -18,10 +18,6 @@ constexpr auto no_deadline = std::chrono::hours{24 * 365};
 // How often a job that the disk refused is tried again.
 constexpr auto disk_retry = 60s;
 
-bool names(const std::vector<artifact_ref>& artifacts, const std::string& sha256) {
-  return std::ranges::find(artifacts, sha256, &artifact_ref::sha256) != artifacts.end();
-}
-
 }  // namespace
 
 void node::wake_worker() {
@@ -130,24 +126,11 @@ runtime::task<> node::drop(std::string id) {
     send(trainer_, order);
   }
   jobs_.erase(found);
+  const auto used = used_artifacts();
   std::vector<std::string> unused;
-  auto collect = [&](const std::vector<artifact_ref>& artifacts) {
-    for (const auto& one : artifacts) {
-      const bool used = std::ranges::any_of(
-                            jobs_,
-                            [&](const auto& item) {
-                              const auto& other = item.second.entry;
-                              return names(other.order.inputs, one.sha256) ||
-                                     names(other.result.artifacts, one.sha256);
-                            }) ||
-                        std::ranges::any_of(taking_, [&](const auto& item) {
-                          return names(item.second.inputs, one.sha256);
-                        });
-      if (!used) unused.push_back(one.sha256);
-    }
-  };
-  collect(entry.order.inputs);
-  collect(entry.result.artifacts);
+  for (const auto* artifacts : {&entry.order.inputs, &entry.result.artifacts})
+    for (const auto& one : *artifacts)
+      if (!used.contains(one.sha256)) unused.push_back(one.sha256);
   auto remove = [id, unused, jobs = services_.jobs, store = services_.artifacts]() -> result<> {
     auto gone = jobs->remove(id);
     for (const auto& sha256 : unused) (void)store->remove(sha256);
@@ -155,6 +138,32 @@ runtime::task<> node::drop(std::string id) {
   };
   auto removed = co_await runtime::offload(this, *services_.disk, remove);
   if (!removed) base::log_warning("node", "spool entry {}: {}", id, removed.error().text());
+  if (jobs_.empty()) co_await sweep();
+}
+
+std::set<std::string> node::used_artifacts() const {
+  std::set<std::string> used;
+  auto add = [&](const std::vector<artifact_ref>& artifacts) {
+    for (const auto& one : artifacts) used.insert(one.sha256);
+  };
+  for (const auto& [id, job] : jobs_) {
+    add(job.entry.order.inputs);
+    add(job.entry.result.artifacts);
+  }
+  for (const auto& [id, order] : taking_) add(order.inputs);
+  return used;
+}
+
+// Removes what no job names: inputs of offers that came to nothing. Only while no run can be
+// sealing its result: at the start, and when no job is held.
+runtime::task<> node::sweep() {
+  auto work = [store = services_.artifacts, used = used_artifacts()] {
+    auto all = store->list();
+    if (!all) return;
+    for (const auto& one : *all)
+      if (!used.contains(one.sha256)) (void)store->remove(one.sha256);
+  };
+  co_await runtime::offload(this, *services_.disk, work);
 }
 
 }  // namespace dlls::actors

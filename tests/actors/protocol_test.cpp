@@ -55,3 +55,459 @@ TEST_CASE("a job goes from submit to fetched, and a release empties the node") {
   CHECK(w.release(id).value().state == job_state::released);  // again: the same answer
   CHECK_FALSE(w.cancel(id));
 }
+
+TEST_CASE("a link cut at any message of a job costs time and nothing else") {
+  struct cut {
+    std::string at;
+    std::uint64_t fence;  // of the end: whether the cut cost a grant
+  };
+  // Before the acknowledgement stands on the node's disk a new grant is needed, after it never.
+  const std::vector<cut> cuts{
+      {"offer", 2},          {"fetch_input", 2},   {"fetch_input answered", 2},
+      {"offer answered", 1}, {"ready", 1},         {"ready answered", 1},
+      {"pull", 1},           {"pull answered", 1}, {"hello", 1},
+      {"hello answered", 1}};
+  const std::vector<std::string> inputs{content, std::string(200'000, 'y')};
+  for (const auto& one : cuts) {
+    for (const auto away : {0ms, 5'000ms, 45'000ms}) {
+      world w{seed_or(2)};
+      CAPTURE(one.at, away.count(), w.system().seed());
+      if (one.at.starts_with("hello")) w.cut_at(one.at, away);
+      w.add_node("home");
+      if (!w.cut_happened() || !one.at.starts_with("hello")) w.cut_at(one.at, away);
+      const auto id = w.submit(inputs);
+      REQUIRE(until_state(w, id, job_state::fetched));
+      CHECK(w.cut_happened());
+      fetched_once(w, id, inputs);
+      CHECK(w.job(id).fence == one.fence);
+      CHECK(w.job(id).attempt == one.fence);
+    }
+  }
+}
+
+TEST_CASE("a node that is away while it works keeps its job, and comes back with the result") {
+  world w{seed_or(3)};
+  auto& home = w.add_node("home");
+  w.hold_work(home);
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::running));
+  const auto before = w.passed("fetch_input") + w.passed("ready");
+  w.cut(home, 5min);
+  REQUIRE(until_state(w, id, job_state::lost_contact));
+  CHECK(w.until([&] { return w.state(id) == job_state::running; }, 8min));  // the same grant
+  CHECK(w.job(id).fence == 1);
+  w.cut(home, 3min);
+  REQUIRE(until_state(w, id, job_state::lost_contact));
+  w.let_work(home);  // it ends while the node is away
+  REQUIRE(until_state(w, id, job_state::fetched));
+  fetched_once(w, id, {content});
+  CHECK(w.job(id).fence == 1);
+  CHECK(w.passed("fetch_input") + w.passed("ready") == before + 1);
+
+  // Much longer than the grace period, and nobody else is there: it waits for its holder.
+  w.hold_work(home);
+  const auto second = w.submit({content, content});
+  REQUIRE(until_state(w, second, job_state::running));
+  w.cut(home, 12h);
+  w.let_work(home);
+  w.advance(11h);
+  CHECK(w.state(second) == job_state::lost_contact);
+  REQUIRE(until_state(w, second, job_state::fetched));
+  CHECK(w.job(second).fence == 1);
+}
+
+TEST_CASE("a node goes on from its spool, whatever it was doing when its process died") {
+  world w{seed_or(4)};
+  auto& home = w.add_node("home");
+  SECTION("working") {
+    w.hold_work(home);
+    const auto id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::running));
+    w.stop_node(home);
+    w.let_work(home);
+    REQUIRE(until_state(w, id, job_state::lost_contact));
+    w.start_node(home);
+    REQUIRE(until_state(w, id, job_state::fetched));
+    fetched_once(w, id, {content});
+    CHECK(w.job(id).fence == 1);
+  }
+  SECTION("with a result that nobody has heard of") {
+    w.lose("ready");
+    const auto id = w.submit({content});
+    REQUIRE(w.until([&] {
+      const auto held = home.services.jobs->load().value();
+      return held.size() == 1 && held[0].state == actors::held_state::sealed;
+    }));
+    CHECK(w.state(id) == job_state::running);
+    w.stop_node(home);
+    w.find_again();
+    w.advance(1min);
+    w.start_node(home);
+    REQUIRE(until_state(w, id, job_state::fetched));
+    fetched_once(w, id, {content});
+    CHECK(w.job(id).fence == 1);
+  }
+  SECTION("with a result that is being picked up") {
+    w.lose("pull");
+    const auto id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::ready));
+    w.stop_node(home);
+    w.find_again();
+    w.start_node(home);
+    REQUIRE(until_state(w, id, job_state::fetched));
+    fetched_once(w, id, {content});
+  }
+  SECTION("with its disk gone") {
+    w.lose("pull");
+    const auto ready = w.submit({content});
+    REQUIRE(until_state(w, ready, job_state::ready));
+    w.hold_work(home);
+    const auto running = w.submit({content});
+    REQUIRE(until_state(w, running, job_state::running));
+    w.stop_node(home);
+    w.let_work(home);
+    w.find_again();
+    w.settle();
+    for (const auto& id : {ready, running}) REQUIRE(home.services.jobs->remove(id));
+    w.start_node(home);
+    REQUIRE(until_state(w, running, job_state::fetched));
+    CHECK(w.job(running).fence == 2);
+    fetched_once(w, running, {content});
+    CHECK(w.state(ready) == job_state::failed);
+    CHECK(w.job(ready).error_code == "result_lost");
+  }
+}
+
+TEST_CASE("a coordinator goes on from its ledger, whatever its jobs were doing when it died") {
+  world w{seed_or(5)};
+  const auto early = w.submit({content});  // nobody to do it
+  w.settle();
+  CHECK(w.state(early) == job_state::queued);
+  w.stop_coordinator();
+  w.start_coordinator();
+  w.lose("pull");
+  auto& home = w.add_node("home");
+  REQUIRE(until_state(w, early, job_state::ready));
+  w.hold_work(home);
+  const auto running = w.submit({content, "running"});
+  REQUIRE(until_state(w, running, job_state::running));
+  w.stop_coordinator();
+  SECTION("and the node comes back at once") { w.start_coordinator(); }
+  SECTION("and the node is back only after the grace period") {
+    home.no_link_until = w.system().elapsed() + 2h;
+    w.start_coordinator();
+    REQUIRE(until_state(w, running, job_state::lost_contact));
+    w.advance(1h);
+  }
+  SECTION("and it dies again before it has spoken to anybody") {
+    for (int i = 0; i < 3; ++i) {
+      w.start_coordinator();
+      w.stop_coordinator();
+    }
+    w.start_coordinator();
+  }
+  w.find_again();
+  w.let_work(home);
+  REQUIRE(until_state(w, early, job_state::fetched));
+  REQUIRE(until_state(w, running, job_state::fetched));
+  fetched_once(w, early, {content});
+  fetched_once(w, running, {content, "running"});
+  CHECK(w.job(early).fence == 1);
+  CHECK(w.job(running).fence == 1);
+}
+
+TEST_CASE("a cancel ends a job in every state, and the node forgets it") {
+  world w{seed_or(6)};
+  std::string id;
+  node_process* home = nullptr;
+  SECTION("queued") {
+    id = w.submit({content});
+    w.settle();
+    CHECK(w.state(id) == job_state::queued);
+    REQUIRE(w.cancel(id));
+    home = &w.add_node("home");
+  }
+  SECTION("offered, the offer on its way") {
+    home = &w.add_node("home");
+    w.lose("offer");
+    id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::offered));
+    REQUIRE(w.cancel(id));
+  }
+  SECTION("offered, the inputs on their way") {
+    home = &w.add_node("home");
+    w.lose("fetch_input");
+    id = w.submit({content});
+    REQUIRE(w.until([&] { return w.passed("offer") == 1; }));
+    CHECK(w.state(id) == job_state::offered);
+    REQUIRE(w.cancel(id));
+    w.find_again();
+    w.cut(*home, 0ms);
+  }
+  SECTION("running") {
+    home = &w.add_node("home");
+    w.hold_work(*home);
+    id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::running));
+    REQUIRE(w.cancel(id));
+    w.settle();
+    CHECK(home->held() == 0);
+  }
+  SECTION("running, and the node does not hear it") {
+    home = &w.add_node("home");
+    w.hold_work(*home);
+    w.lose("cancel");
+    id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::running));
+    REQUIRE(w.cancel(id));
+    CHECK(home->held() == 1);
+  }
+  SECTION("lost contact") {
+    home = &w.add_node("home");
+    w.hold_work(*home);
+    id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::running));
+    w.cut(*home, 5min);
+    REQUIRE(until_state(w, id, job_state::lost_contact));
+    REQUIRE(w.cancel(id));
+    CHECK(home->held() == 1);
+  }
+  SECTION("ready") {
+    home = &w.add_node("home");
+    w.lose("pull");
+    id = w.submit({content});
+    REQUIRE(until_state(w, id, job_state::ready));
+    REQUIRE(w.cancel(id));
+  }
+  CHECK(w.state(id) == job_state::cancelled);
+  CHECK_FALSE(w.cancel(id));
+  w.find_again();
+  if (home->gate) w.let_work(*home);
+  const bool forgotten = w.until([&] { return home->held() == 0; }, 20min);
+  CHECK(forgotten);
+  w.advance(20min);
+  CHECK(w.state(id) == job_state::cancelled);
+  CHECK(w.count_events(id, "picked up") == 0);
+  // The node is free for the next.
+  const auto next = w.submit({"next"});
+  REQUIRE(until_state(w, next, job_state::fetched));
+  fetched_once(w, next, {"next"});
+}
+
+TEST_CASE(
+    "after the grace period another node gets the job, and the first one's late word is dropped") {
+  world w{seed_or(7)};
+  auto& first = w.add_node("first");
+  w.hold_work(first);
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::running));
+  REQUIRE(w.job(id).node == "first");
+  auto& second = w.add_node("second");
+  w.hold_work(second);
+  w.cut(first, 30min);
+  w.advance(9min);
+  CHECK(w.state(id) == job_state::lost_contact);  // the lease still holds
+  w.advance(2min);
+  REQUIRE(until_state(w, id, job_state::running));
+  CHECK(w.job(id).node == "second");
+  CHECK(w.job(id).fence == 2);
+  CHECK(w.job(id).attempt == 2);
+  SECTION("it ends first, and says so before it has heard of the grant") {
+    w.let_work(first);
+    w.settle();
+    CHECK(first.services.jobs->load().value().at(0).state == actors::held_state::sealed);
+    const bool forgotten = w.until([&] { return first.held() == 0; }, 2h);
+    CHECK(forgotten);
+    CHECK(w.state(id) == job_state::running);
+    CHECK(w.count_events(id, "ready on the node") == 0);
+    w.let_work(second);
+  }
+  SECTION("it ends last") {
+    w.let_work(second);
+    REQUIRE(until_state(w, id, job_state::fetched));
+    w.let_work(first);
+    const bool forgotten = w.until([&] { return first.held() == 0; }, 2h);
+    CHECK(forgotten);
+  }
+  REQUIRE(until_state(w, id, job_state::fetched));
+  w.advance(1h);
+  fetched_once(w, id, {content});
+  CHECK(w.job(id).node == "second");
+  CHECK(second.held() == 1);
+}
+
+TEST_CASE("a word under a stale fence is dropped at the door's other side, whoever says it") {
+  world w{seed_or(8)};
+  auto& home = w.add_node("home");
+  w.hold_work(home);
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::running));
+  auto& link = home.link;
+  // As the node would: over its link.
+  auto say = [&](auto message) {
+    auto got = std::make_shared<std::optional<base::result<actors::noted>>>();
+    w.system().outside().ask<actors::noted>(
+        link, 1min, std::move(message), [got](base::result<actors::noted> r) { got->emplace(r); });
+    w.until([&] { return got->has_value(); });
+    REQUIRE(got->has_value());
+    return **got;
+  };
+  for (const auto& [attempt, fence] :
+       std::vector<std::pair<std::uint32_t, std::uint64_t>>{{0, 0}, {2, 1}, {1, 2}, {9, 9}}) {
+    actors::ready word;
+    word.job = {id, attempt, fence};
+    const auto answer = say(word);
+    REQUIRE(answer);
+    CHECK(answer->drop);
+    actors::failed bad;
+    bad.job = word.job;
+    bad.message = "no";
+    CHECK(say(bad).value().drop);
+  }
+  actors::ready unknown;
+  unknown.job = {"job-nobody-knows", 1, 1};
+  CHECK(say(unknown).value().drop);
+  CHECK(w.state(id) == job_state::running);
+  w.let_work(home);
+  REQUIRE(until_state(w, id, job_state::fetched));
+  fetched_once(w, id, {content});
+}
+
+TEST_CASE("a node that answers nothing past the deadline is lost contact, until it answers again") {
+  world w{seed_or(9)};
+  auto& home = w.add_node("home");
+  w.hold_work(home);
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::running));
+  w.advance(7h);  // asked once, and answered
+  CHECK(w.passed("status answered") == 1);
+  CHECK(w.state(id) == job_state::running);
+  w.lose("status");
+  w.advance(6h);
+  CHECK(w.state(id) == job_state::lost_contact);
+  SECTION("it answers again") {
+    w.find_again();
+    REQUIRE(until_state(w, id, job_state::running));
+    CHECK(w.job(id).fence == 1);
+    w.let_work(home);
+  }
+  SECTION("its result comes while it is lost") {
+    w.advance(3h);
+    CHECK(w.state(id) == job_state::lost_contact);
+    w.let_work(home);
+  }
+  SECTION("another node is there") {
+    auto& other = w.add_node("other");
+    REQUIRE(until_state(w, id, job_state::fetched));
+    CHECK(w.job(id).node == "other");
+    CHECK(w.job(id).fence == 2);
+    CHECK(other.held() == 1);
+    w.let_work(home);
+  }
+  REQUIRE(until_state(w, id, job_state::fetched));
+  w.advance(1h);
+  fetched_once(w, id, {content});
+}
+
+TEST_CASE("an offer that is never acknowledged is made again on the same link") {
+  world w{seed_or(10)};
+  w.add_node("home");
+  w.lose("offer answered");
+  const auto id = w.submit({content});
+  REQUIRE(w.until([&] { return w.state(id) != job_state::submitted; }));
+  w.advance(5min);
+  w.find_again();
+  REQUIRE(until_state(w, id, job_state::fetched));
+  fetched_once(w, id, {content});
+}
+
+TEST_CASE("jobs with one input and one result do not take each other's files") {
+  for (int n = 0; n < 8; ++n) {
+    world w{seed_or(11 + static_cast<std::uint64_t>(n))};
+    CAPTURE(w.system().seed());
+    auto& home = w.add_node("home");
+    const std::vector<std::string> inputs{std::string(400'000, 'z'), content};
+    std::vector<std::string> ids;
+    for (int i = 0; i < 5; ++i) ids.push_back(w.submit(inputs));
+    // Each is released as soon as it may be, while the next ones are taken and worked on.
+    std::set<std::string> released;
+    const bool all = w.until(
+        [&] {
+          for (const auto& id : ids)
+            if (!released.contains(id) && w.state(id) == job_state::fetched) {
+              fetched_once(w, id, inputs);
+              REQUIRE(w.release(id));
+              released.insert(id);
+            }
+          return released.size() == ids.size();
+        },
+        6h);
+    CHECK(all);
+    w.settle();
+    CHECK(home.held() == 0);
+    CHECK(home.services.artifacts->list().value().empty());
+  }
+}
+
+TEST_CASE("under random cuts and restarts every job ends once, with the right checksum") {
+  for (int n = 0; n < 40; ++n) {
+    const auto seed = seed_or(1000 + static_cast<std::uint64_t>(n));
+    world w{seed};
+    CAPTURE(seed);
+    auto& chance = w.chance();
+    std::vector<node_process*> nodes;
+    for (const auto* name : {"a", "b", "c"}) nodes.push_back(&w.add_node(name));
+    w.cut_at_random(0.05, 15);
+    std::map<std::string, std::vector<std::string>> jobs;
+    const std::string shared(200'000, 's');
+    for (int i = 0; i < 7; ++i) {
+      std::vector<std::string> inputs{"job " + std::to_string(i / 2)};  // some are twins
+      if (chance.below(2)) inputs.push_back(shared);
+      jobs[w.submit(inputs, 1 + static_cast<int>(chance.below(3)))] = inputs;
+      const auto pause = std::chrono::milliseconds{chance.below(120'000)};
+      switch (chance.below(6)) {
+        case 0: {
+          auto& node = *nodes[chance.below(nodes.size())];
+          w.stop_node(node);
+          w.advance(pause);
+          w.start_node(node);
+          break;
+        }
+        case 1:
+          w.stop_coordinator();
+          w.start_coordinator();
+          break;
+        case 2:
+          w.advance(pause);
+          break;
+        default:;
+      }
+    }
+    const bool all = w.until(
+        [&] {
+          for (const auto& [id, inputs] : jobs)
+            if (w.state(id) != job_state::fetched) return false;
+          return true;
+        },
+        72h);
+    CHECK(all);
+    w.cut_at_random(0, 0);
+    w.advance(2h);  // late words
+    for (const auto& [id, inputs] : jobs) fetched_once(w, id, inputs);
+    // What is released is forgotten everywhere.
+    for (const auto& [id, inputs] : jobs) CHECK(w.release(id));
+    const auto forgotten = w.until(
+        [&] {
+          for (auto* node : nodes)
+            if (node->held() > 0) return false;
+          return true;
+        },
+        2h);
+    CHECK(forgotten);
+    for (auto* node : nodes) {
+      w.stop_node(*node);
+      w.start_node(*node);
+      CHECK(node->services.artifacts->list().value().empty());
+    }
+  }
+}

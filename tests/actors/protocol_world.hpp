@@ -129,7 +129,7 @@ class world {
   std::string picked_up_sum(const std::string& id);
   base::result<ledger::job> cancel(const std::string& id);
   base::result<ledger::job> release(const std::string& id);
-  std::vector<ledger::outbox_row> webhooks();
+  std::vector<ledger::outbox_row> webhooks();  // all so far
   // Until now, by name of the message: how many passed.
   int passed(const std::string& name) { return passed_[name]; }
 
@@ -164,6 +164,7 @@ class world {
   std::shared_ptr<ledger::ledger> ledger_;
   actors::coordinator_actor coordinator_;
   std::uint64_t epochs_ = 0;
+  std::vector<ledger::outbox_row> webhooks_;
 
   std::string cut_name_;
   int cut_nth_ = 0;
