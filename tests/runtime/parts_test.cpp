@@ -58,6 +58,24 @@ TEST_CASE("the spawn and configuration servers cannot be found in a system of ou
   CHECK(host->actors().registry().get(caf::atom("ConfigServ")) == nullptr);
 }
 
+TEST_CASE("temporaries that GCC 12 would destroy twice inside co_await are refused") {
+  struct aggregate {
+    std::string text;
+  };
+  auto owning = [text = std::string{"x"}] { return text; };
+  auto numbers = [n = 1] { return n; };
+  using owner = decltype(owning);
+  STATIC_REQUIRE_FALSE(rt::detail::safe_function<owner>);  // a temporary, or moved
+  STATIC_REQUIRE(rt::detail::safe_function<owner&>);       // named
+  STATIC_REQUIRE(rt::detail::safe_function<rt::taken<owner>>);
+  STATIC_REQUIRE(rt::detail::safe_function<decltype(numbers)>);
+  STATIC_REQUIRE_FALSE(rt::detail::safe_message<aggregate>);
+  STATIC_REQUIRE(rt::detail::safe_message<aggregate&>);
+  STATIC_REQUIRE(rt::detail::safe_message<hello>);
+  CHECK(owning() == "x");
+  CHECK(numbers() == 1);
+}
+
 TEST_CASE("a completion takes a value, an error or a result from any thread, once") {
   virtual_system world;
   std::vector<std::string> log;
