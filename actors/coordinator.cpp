@@ -87,7 +87,7 @@ void coordinator::count_phase(
   services_.jobs->add_event(job, std::nullopt, line, [](auto) {});
 }
 
-std::optional<ledger::new_outbox_row> webhook_for(
+ledger::new_outbox_row webhook_for(
     const ledger::job& job, std::string_view outcome, std::int64_t now_ms) {
   const auto id = base::random_id("evt_");
   const auto type = job.kind == "fine_tune" ? fmt::format("fine_tuning.job.{}", outcome)

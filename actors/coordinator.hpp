@@ -209,9 +209,8 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   bool dispatching_ = false, dispatch_again_ = false;
 };
 
-// The body of the webhook that tells of a job's end, and its type; none for kinds that OpenAI has
-// no event for.
-std::optional<ledger::new_outbox_row> webhook_for(
+// The webhook that tells of a job's end: OpenAI's type for a fine-tune, ours for other kinds.
+ledger::new_outbox_row webhook_for(
     const ledger::job& job, std::string_view outcome, std::int64_t now_ms);
 
 }  // namespace dlls::actors

@@ -314,12 +314,16 @@ void coordinator::route(start_generation order) {
   const auto* node = state_.serving(order.spec.model);
   auto* at = node ? find_connected(node->name) : nullptr;
   if (!at) {
-    const bool known = state_.known(order.spec.model);
-    order.sink->failed(
-        known ? error{errc::unavailable, fmt::format("the node that has '{}' is away", order.spec.model),
-                      "it reconnects by itself; try again soon"}
-              : error{errc::not_found, fmt::format("no model '{}'", order.spec.model),
-                      "GET /v1/models lists what there is"});
+    const auto& model = order.spec.model;
+    if (state_.known(model)) {
+      order.sink->failed(error{
+          errc::unavailable, fmt::format("the node that has '{}' is away", model),
+          "it reconnects by itself; try again soon"});
+    } else {
+      order.sink->failed(error{
+          errc::not_found, fmt::format("no model '{}'", model),
+          "GET /v1/models lists what there is"});
+    }
     return;
   }
   send(at->door, std::move(order));

@@ -71,7 +71,7 @@ runtime::task<bool> node::greet(std::shared_ptr<session> fresh) {
   session_ = fresh;
   hello message;
   message.protocol = base::limits::protocol_version;
-  message.software = "dlls 0.1.0";
+  message.software = "dlls " DLLS_VERSION;
   message.kinds = known_kinds();
   message.models = models();
   for (const auto& [id, job] : jobs_)

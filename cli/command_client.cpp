@@ -29,8 +29,8 @@ result<int> enroll(const settings& all, const std::string& name, int minutes) {
   fmt::print(
       stderr,
       "Token for node '{}', good once, for {} minutes. On the node:\n"
-      "    dlls node --name {} --join THIS_HOST:7443      and paste it there\n",
-      name, minutes, name);
+      "    dlls node --name {} --join THIS_HOST:{}      and paste it there\n",
+      name, minutes, name, all.link_port);
   return 0;
 }
 

@@ -116,6 +116,12 @@ TEST_CASE("every message type of the protocol survives the wire, field by field"
   const auto at = wire(step);
   CHECK((at.job == job && at.step == 1 && at.steps_total == 2));
   CHECK((at.loss == 0.5 && at.seconds_left == 3.25));
+}
+
+TEST_CASE("what the cloud says survives the wire, field by field") {
+  auto host = runtime::make_system({.workers = 1, .announce = wire_types::announce});
+  auto& system = host->actors();
+  auto wire = [&](const auto& value) { return over_the_wire(system, value); };
 
   offer order;
   order.job = job, order.kind = "k", order.spec_json = "{}", order.inputs = {artifact};

@@ -445,4 +445,24 @@ void world::advance(milliseconds by) {
   settle();
 }
 
+// --- expectations
+
+void fetched_once(world& w, const std::string& id, const std::vector<std::string>& contents) {
+  std::string all;
+  for (const auto& one : contents) all += one;
+  const auto job = w.job(id);
+  CAPTURE(id, ledger::name(job.state), job.error_message, w.system().seed());
+  CHECK(job.state == ledger::job_state::fetched);
+  CHECK(w.picked_up_sum(id) == base::sha256_hex(all));
+  CHECK(w.count_events(id, "ready on the node") == 1);
+  CHECK(w.count_events(id, "the result was picked up") == 1);
+  int told = 0;
+  for (const auto& row : w.webhooks()) told += row.job == id && row.type == "dlls.job.succeeded";
+  CHECK(told == 1);
+}
+
+bool until_state(world& w, const std::string& id, ledger::job_state state) {
+  return w.until([&] { return w.state(id) == state; }, 24h);
+}
+
 }  // namespace dlls::tests

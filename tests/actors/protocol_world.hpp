@@ -175,4 +175,9 @@ class world {
   std::map<std::string, int> passed_;
 };
 
+// Checks that the job ended in `fetched`, once, with the checksum of these contents.
+void fetched_once(world& w, const std::string& id, const std::vector<std::string>& contents);
+// Lets up to a day pass.
+bool until_state(world& w, const std::string& id, ledger::job_state state);
+
 }  // namespace dlls::tests

@@ -31,7 +31,8 @@ def models(client):
 
 def chat(client):
     say = [{"role": "user", "content": "one two three"}]
-    whole = client.chat.completions.create(model="tiny", messages=say, logprobs=True, top_logprobs=2)
+    whole = client.chat.completions.create(
+        model="tiny", messages=say, logprobs=True, top_logprobs=2)
     assert whole.choices[0].message.content == "one two three"
     assert whole.choices[0].logprobs.content[0].top_logprobs[1].token == "alt1"
     assert whole.usage.total_tokens == 10
@@ -44,7 +45,8 @@ def chat(client):
             text += choice.delta.content or ""
             finish = choice.finish_reason or finish
     assert (text, finish, usage.completion_tokens) == ("one two three", "stop", 3)
-    several = client.chat.completions.create(model="tiny", messages=say, n=3, max_completion_tokens=1)
+    several = client.chat.completions.create(
+        model="tiny", messages=say, n=3, max_completion_tokens=1)
     assert [c.finish_reason for c in several.choices] == ["length"] * 3
     with client.chat.completions.stream(model="tiny", messages=say) as helper:
         assert helper.get_final_completion().choices[0].message.content == "one two three"
