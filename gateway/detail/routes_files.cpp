@@ -6,6 +6,7 @@
 #include "gateway/detail/json_output.hpp"
 #include "gateway/detail/multipart.hpp"
 #include "gateway/detail/page_input.hpp"
+#include "gateway/detail/replies.hpp"
 #include "gateway/detail/routes.hpp"
 
 namespace dlls::gateway::detail::files {
@@ -148,18 +149,13 @@ void list(request in, backend& to, exchange_ptr out) {
   auto which = read_page(in, list_limit_default, list_limit_max, wrong);
   if (wrong) return out->send(to_response(*wrong));
   auto purpose = query_value(in, "purpose");
-  auto done = on_home<page<file_info>>(out, [out](base::result<page<file_info>> got) {
-    out->send(
-        got ? list_response(got->items, got->has_more, file_object) : to_response(got.error()));
-  });
-  to.list_files(std::move(in.who), std::move(purpose), std::move(which), std::move(done));
+  to.list_files(
+      std::move(in.who), std::move(purpose), std::move(which),
+      page_reply<file_info>(out, file_object));
 }
 
 void find(request in, backend& to, exchange_ptr out) {
-  auto done = on_home<file_info>(out, [out](base::result<file_info> got) {
-    out->send(got ? json_response(file_object(*got)) : to_response(got.error()));
-  });
-  to.find_file(std::move(in.who), in.parameters[0], std::move(done));
+  to.find_file(std::move(in.who), in.parameters[0], object_reply<file_info>(out, file_object));
 }
 
 void read(request in, backend& to, exchange_ptr out) {

@@ -9,6 +9,7 @@
 #include "gateway/detail/job_input.hpp"
 #include "gateway/detail/json_output.hpp"
 #include "gateway/detail/page_input.hpp"
+#include "gateway/detail/replies.hpp"
 #include "gateway/detail/routes.hpp"
 
 namespace dlls::gateway::detail::fine_tuning {
@@ -19,9 +20,7 @@ constexpr std::string_view kind = "fine_tune";
 constexpr std::uint32_t list_limit_max = 100;
 
 reply<job_info> job_reply(const exchange_ptr& out) {
-  return on_home<job_info>(out, [out](base::result<job_info> got) {
-    out->send(got ? json_response(fine_tuning_object(*got)) : to_response(got.error()));
-  });
+  return object_reply<job_info>(out, fine_tuning_object);
 }
 
 // Runs `then` only for a job of this API: others have their own routes.
@@ -52,12 +51,9 @@ void list(request in, backend& to, exchange_ptr out) {
   problem wrong;
   auto which = read_page(in, 20, list_limit_max, wrong);
   if (wrong) return out->send(to_response(*wrong));
-  auto done = on_home<page<job_info>>(out, [out](base::result<page<job_info>> got) {
-    out->send(
-        got ? list_response(got->items, got->has_more, fine_tuning_object)
-            : to_response(got.error()));
-  });
-  to.list_jobs(std::move(in.who), std::string{kind}, std::move(which), std::move(done));
+  to.list_jobs(
+      std::move(in.who), std::string{kind}, std::move(which),
+      page_reply<job_info>(out, fine_tuning_object));
 }
 
 void find(request in, backend& to, exchange_ptr out) {
@@ -76,11 +72,7 @@ void events(request in, backend& to, exchange_ptr out) {
   problem wrong;
   auto which = read_page(in, 20, list_limit_max, wrong);
   if (wrong) return out->send(to_response(*wrong));
-  auto done = on_home<page<job_event>>(out, [out](base::result<page<job_event>> got) {
-    out->send(
-        got ? list_response(got->items, got->has_more, fine_tuning_event_object)
-            : to_response(got.error()));
-  });
+  auto done = page_reply<job_event>(out, fine_tuning_event_object);
   with_job(in, to, out, [&to, who = in.who, which, done](const job_info& job) {
     to.job_events(who, job.id, which, done);
   });

@@ -7,6 +7,7 @@
 #include "gateway/detail/job_input.hpp"
 #include "gateway/detail/json_output.hpp"
 #include "gateway/detail/page_input.hpp"
+#include "gateway/detail/replies.hpp"
 #include "gateway/detail/routes.hpp"
 
 namespace dlls::gateway::detail::jobs {
@@ -17,9 +18,7 @@ constexpr std::uint32_t list_limit_max = 100;
 constexpr std::uint32_t events_limit_max = 1'000;
 
 reply<job_info> job_reply(const exchange_ptr& out) {
-  return on_home<job_info>(out, [out](base::result<job_info> got) {
-    out->send(got ? json_response(job_object(*got)) : to_response(got.error()));
-  });
+  return object_reply<job_info>(out, job_object);
 }
 
 bool is_sha256(std::string_view text) {
@@ -72,11 +71,8 @@ void list(request in, backend& to, exchange_ptr out) {
   auto which = read_page(in, 20, list_limit_max, wrong);
   if (wrong) return out->send(to_response(*wrong));
   auto kind = query_value(in, "kind");
-  auto done = on_home<page<job_info>>(out, [out](base::result<page<job_info>> got) {
-    out->send(
-        got ? list_response(got->items, got->has_more, job_object) : to_response(got.error()));
-  });
-  to.list_jobs(std::move(in.who), std::move(kind), std::move(which), std::move(done));
+  to.list_jobs(
+      std::move(in.who), std::move(kind), std::move(which), page_reply<job_info>(out, job_object));
 }
 
 void find(request in, backend& to, exchange_ptr out) {
@@ -95,12 +91,9 @@ void events(request in, backend& to, exchange_ptr out) {
   problem wrong;
   auto which = read_page(in, 20, events_limit_max, wrong);
   if (wrong) return out->send(to_response(*wrong));
-  auto done = on_home<page<job_event>>(out, [out](base::result<page<job_event>> got) {
-    out->send(
-        got ? list_response(got->items, got->has_more, fine_tuning_event_object)
-            : to_response(got.error()));
-  });
-  to.job_events(std::move(in.who), in.parameters[0], std::move(which), std::move(done));
+  to.job_events(
+      std::move(in.who), in.parameters[0], std::move(which),
+      page_reply<job_event>(out, fine_tuning_event_object));
 }
 
 void result(request in, backend& to, exchange_ptr out) {

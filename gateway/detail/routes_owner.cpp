@@ -6,6 +6,7 @@
 #include "gateway/detail/json_input.hpp"
 #include "gateway/detail/json_output.hpp"
 #include "gateway/detail/page_input.hpp"
+#include "gateway/detail/replies.hpp"
 #include "gateway/detail/routes.hpp"
 #include "gateway/webhook.hpp"
 
@@ -69,9 +70,7 @@ json::object webhook_object(const webhook_info& w) {
 }
 
 reply<webhook_info> webhook_reply(const exchange_ptr& out) {
-  return on_home<webhook_info>(out, [out](base::result<webhook_info> got) {
-    out->send(got ? json_response(webhook_object(*got)) : to_response(got.error()));
-  });
+  return object_reply<webhook_info>(out, webhook_object);
 }
 
 }  // namespace
@@ -85,10 +84,7 @@ void nodes(request in, backend& to, exchange_ptr out) {
 }
 
 void revoke(request in, backend& to, exchange_ptr out) {
-  auto done = on_home<node_info>(out, [out](base::result<node_info> got) {
-    out->send(got ? json_response(node_object(*got)) : to_response(got.error()));
-  });
-  to.revoke_node(std::move(in.who), in.parameters[0], std::move(done));
+  to.revoke_node(std::move(in.who), in.parameters[0], object_reply<node_info>(out, node_object));
 }
 
 void enroll(request in, backend& to, exchange_ptr out) {
