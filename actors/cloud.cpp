@@ -281,15 +281,6 @@ std::shared_ptr<gateway::backend> cloud::backend() { return parts_->backend; }
 std::uint16_t cloud::link_port() const noexcept { return parts_->port; }
 std::optional<std::string> cloud::first_key() const { return parts_->first_key; }
 
-result<std::string> cloud::add_key(const std::string& name) {
-  auto key = new_key();
-  auto added = wait_for<ledger::api_key>([&](auto done) {
-    parts_->jobs->add_api_key({base::sha256_hex(key), name, owner_of_keys}, std::move(done));
-  });
-  if (!added) return added.error();
-  return key;
-}
-
 result<std::string> cloud::make_join_token(const std::string& node, std::int64_t ttl_s) {
   const auto token = link::join_token::make(*parts_->authority);
   const auto expires_ms = base::system_clock().wall().count() + ttl_s * 1000;

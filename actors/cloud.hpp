@@ -37,8 +37,6 @@ class cloud {
 
   // The API key made at the very first start of this folder: the only time it can be seen.
   std::optional<std::string> first_key() const;
-  // Another key; the ledger keeps its hash.
-  base::result<std::string> add_key(const std::string& name);
   // A join token for a node of that name. Blocks for one commit.
   base::result<std::string> make_join_token(const std::string& node, std::int64_t ttl_s);
 

@@ -40,10 +40,7 @@ class stored_upload final : public gateway::upload,
           auto sealed = writer->seal();
           if (!sealed) return done(sealed.error());
           entry.sha256 = sealed->sha256;
-          jobs->add_file(entry, [done](result<ledger::file> added) {
-            if (!added) return done(added.error());
-            done(to_gateway(*added));
-          });
+          jobs->add_file(entry, in_terms_of<ledger::file>(done));
         });
     if (!queued) done(queued.error());
   }
@@ -98,22 +95,12 @@ void cloud_backend::list_files(
   filter.after = which.after;
   filter.limit = std::min(which.limit, ledger::limits::page_items_max);
   if (which.ascending) filter.order = ledger::order::oldest_first;
-  services_.jobs->list_files(
-      filter, [done = std::move(done)](result<ledger::page<ledger::file>> found) {
-        if (!found) return done(found.error());
-        gateway::page<gateway::file_info> page;
-        page.has_more = found->has_more;
-        for (const auto& one : found->items) page.items.push_back(to_gateway(one));
-        done(std::move(page));
-      });
+  services_.jobs->list_files(filter, page_in_terms_of<ledger::file>(std::move(done)));
 }
 
 void cloud_backend::find_file(
     gateway::caller who, std::string id, gateway::reply<gateway::file_info> done) {
-  services_.jobs->find_file(who.owner, id, [done = std::move(done)](result<ledger::file> found) {
-    if (!found) return done(found.error());
-    done(to_gateway(*found));
-  });
+  services_.jobs->find_file(who.owner, id, in_terms_of<ledger::file>(std::move(done)));
 }
 
 void cloud_backend::open_blob(

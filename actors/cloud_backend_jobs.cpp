@@ -91,10 +91,7 @@ void cloud_backend::submit(std::shared_ptr<pending_job> pending) {
 
 void cloud_backend::find_job(
     gateway::caller who, std::string id, gateway::reply<gateway::job_info> done) {
-  services_.jobs->find_job(who.owner, id, [done = std::move(done)](result<ledger::job> found) {
-    if (!found) return done(found.error());
-    done(to_gateway(*found));
-  });
+  services_.jobs->find_job(who.owner, id, in_terms_of<ledger::job>(std::move(done)));
 }
 
 void cloud_backend::list_jobs(
@@ -106,14 +103,7 @@ void cloud_backend::list_jobs(
   filter.after = which.after;
   filter.limit = std::min(which.limit, ledger::limits::page_items_max);
   if (which.ascending) filter.order = ledger::order::oldest_first;
-  services_.jobs->list_jobs(
-      filter, [done = std::move(done)](result<ledger::page<ledger::job>> found) {
-        if (!found) return done(found.error());
-        gateway::page<gateway::job_info> page;
-        page.has_more = found->has_more;
-        for (const auto& one : found->items) page.items.push_back(to_gateway(one));
-        done(std::move(page));
-      });
+  services_.jobs->list_jobs(filter, page_in_terms_of<ledger::job>(std::move(done)));
 }
 
 void cloud_backend::job_events(
@@ -129,13 +119,7 @@ void cloud_backend::job_events(
   services_.jobs->events(
       who.owner, id, after, std::min(which.limit, ledger::limits::page_items_max),
       which.ascending ? ledger::order::oldest_first : ledger::order::newest_first,
-      [done = std::move(done)](result<ledger::page<ledger::event>> found) {
-        if (!found) return done(found.error());
-        gateway::page<gateway::job_event> page;
-        page.has_more = found->has_more;
-        for (const auto& one : found->items) page.items.push_back(to_gateway(one));
-        done(std::move(page));
-      });
+      page_in_terms_of<ledger::event>(std::move(done)));
 }
 
 void cloud_backend::cancel_job(
@@ -145,10 +129,7 @@ void cloud_backend::cancel_job(
   order.id = std::move(id);
   services_.actors->ask(
       services_.coordinator, local_answer, std::move(order),
-      [done = std::move(done)](result<ledger::job> moved) {
-        if (!moved) return done(moved.error());
-        done(to_gateway(*moved));
-      });
+      in_terms_of<ledger::job>(std::move(done)));
 }
 
 void cloud_backend::release_job(
@@ -158,10 +139,7 @@ void cloud_backend::release_job(
   order.id = std::move(id);
   services_.actors->ask(
       services_.coordinator, local_answer, std::move(order),
-      [done = std::move(done)](result<ledger::job> moved) {
-        if (!moved) return done(moved.error());
-        done(to_gateway(*moved));
-      });
+      in_terms_of<ledger::job>(std::move(done)));
 }
 
 void cloud_backend::job_result(
@@ -183,8 +161,7 @@ void cloud_backend::open_artifact(
   services_.jobs->find_job(
       who.owner, job, [self, sha256, done = std::move(done)](result<ledger::job> found) {
         if (!found) return done(found.error());
-        auto value = parse_json(found->manifest_json);
-        auto listed = value ? manifest_from(*value) : result<manifest>{error{}};
+        auto listed = manifest_of(found->manifest_json);
         const artifact_ref* wanted = nullptr;
         if (listed)
           for (const auto& one : listed->artifacts)

@@ -6,9 +6,11 @@
 
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "gateway/webhook.hpp"
 
 namespace dlls::actors {
 using base::result;
+using ledger::job_state;
 
 coordinator::coordinator(caf::actor_config& config, coordinator_services services)
     : co_actor(config), services_(std::move(services)), ledger_(this, services_.jobs) {}
@@ -46,6 +48,15 @@ runtime::task<result<ledger::job>> coordinator::advance(ledger::edge step) {
   if (moved && tells && services_.outbox_written) services_.outbox_written();
   if (moved) base::log_info("coordinator", "job {} is {}", moved->id, ledger::name(moved->state));
   co_return moved;
+}
+
+ledger::edge coordinator::failing(
+    const ledger::job& job, ledger::state_set from, std::string_view code, std::string why) const {
+  ledger::edge step{job.id, from, job_state::failed};
+  step.error_code = std::string{code};
+  step.error_message = std::move(why);
+  step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
+  return step;
 }
 
 // Every job in these states, oldest first; read in pages, so that the ledger's thread serves others
@@ -92,14 +103,7 @@ ledger::new_outbox_row webhook_for(
   const auto id = base::random_id("evt_");
   const auto type = job.kind == "fine_tune" ? fmt::format("fine_tuning.job.{}", outcome)
                                             : fmt::format("dlls.job.{}", outcome);
-  // Thin, as OpenAI's: the receiver fetches the object.
-  auto body = boost::json::serialize(boost::json::object{
-      {"id", id},
-      {"object", "event"},
-      {"created_at", now_ms / 1000},
-      {"type", type},
-      {"data", boost::json::object{{"id", job.id}}}});
-  return ledger::new_outbox_row{id, type, std::move(body)};
+  return {id, type, gateway::webhook_event_body(id, type, now_ms / 1000, job.id)};
 }
 
 }  // namespace dlls::actors

@@ -60,6 +60,10 @@ struct arrival {
   hello said;
   arrival() = default;
 };
+// Zeros where nobody counts (tests without a link).
+inline link_reading reading_of(const std::function<link_reading()>& account) {
+  return account ? account() : link_reading{};
+}
 struct departure {
   std::string node;
   std::uint64_t epoch = 0;
@@ -192,6 +196,9 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   std::set<std::string> full_nodes() const;
 
   runtime::task<base::result<ledger::job>> advance(ledger::edge step);
+  // The edge to `failed` with its webhook; fence, node and event are the caller's.
+  ledger::edge failing(
+      const ledger::job& job, ledger::state_set from, std::string_view code, std::string why) const;
   runtime::task<std::vector<ledger::job>> all_jobs(ledger::state_set states);
 
   coordinator_services services_;

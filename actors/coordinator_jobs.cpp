@@ -30,18 +30,8 @@ ledger::new_event line(std::string text, ledger::event_level level = ledger::eve
   return ledger::new_event{std::move(text), level};
 }
 
-// The inputs as create_job wrote them into the specification.
-result<std::vector<artifact_ref>> inputs_of(const ledger::job& job) {
-  auto spec = parse_json(job.spec_json);
-  if (!spec) return spec.error();
-  const auto* members = spec->if_object();
-  const auto* inputs = members ? members->if_contains("inputs") : nullptr;
-  if (!inputs) return std::vector<artifact_ref>{};
-  return artifacts_from(*inputs);
-}
-
 result<> check_inputs(const ledger::job& job, const ledger::artifact_store& store) {
-  auto inputs = inputs_of(job);
+  auto inputs = inputs_of(job.spec_json);
   if (!inputs) return inputs.error();
   for (const auto& input : *inputs) {
     auto path = store.path_of(input.sha256);
@@ -89,14 +79,13 @@ runtime::task<> coordinator::dispatch() {
 runtime::task<> coordinator::validate(ledger::job job) {
   auto check = [job, store = services_.artifacts] { return check_inputs(job, *store); };
   auto checked = co_await runtime::offload(this, *services_.disk, check);
-  ledger::edge step{job.id, job_state::submitted, checked ? job_state::queued : job_state::failed};
+  ledger::edge step{job.id, job_state::submitted, job_state::queued};
   if (checked) {
     step.event = line("files validated, waiting for a node");
   } else {
-    step.error_code = "invalid_training_file";
-    step.error_message = checked.error().message;
-    step.event = line(checked.error().message, ledger::event_level::error);
-    step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
+    const auto& why = checked.error().message;
+    step = failing(job, job_state::submitted, "invalid_training_file", why);
+    step.event = line(why, ledger::event_level::error);
   }
   co_await advance(step);  // refused when the owner has cancelled meanwhile
   busy_.erase(job.id);
@@ -109,7 +98,8 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
   if (!busy_.insert(job.id).second) co_return;
   state_.lease(node, job.id);
   auto granted = co_await ledger_.grant(job, node);
-  auto inputs = granted ? inputs_of(*granted) : result<std::vector<artifact_ref>>{granted.error()};
+  auto inputs =
+      granted ? inputs_of(granted->spec_json) : result<std::vector<artifact_ref>>{granted.error()};
   auto* at = find_connected(node);
   if (!inputs || !at) {
     // Without a grant nothing happened; with one, and the node gone meanwhile, the ledger pauses
@@ -122,7 +112,7 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
   }
   const auto account = at->account;
   const auto epoch = at->epoch;
-  const auto before = account ? account() : link_reading{};
+  const auto before = reading_of(account);
   const auto begun = services_.clock->steady();
   offer message;
   message.job = ref_of(*granted);
@@ -137,7 +127,7 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
     step.event = line(fmt::format("received by node {}", node));
     auto moved = co_await advance(step);
     if (moved) {
-      const auto after = account ? account() : link_reading{};
+      const auto after = reading_of(account);
       const std::chrono::duration<double> took = services_.clock->steady() - begun;
       // Out: the request with its inputs. In: the acknowledgement, and the asks for the inputs.
       link_reading out = before, in = before;
@@ -186,12 +176,9 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
       break;
     }
     default: {
-      ledger::edge step{job.id, job_state::offered, job_state::failed};
+      auto step = failing(job, job_state::offered, base::name(why.code), why.message);
       step.fence = job.fence;
-      step.error_code = std::string{base::name(why.code)};
-      step.error_message = why.message;
       step.event = line(why.message, ledger::event_level::error);
-      step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
       auto moved = co_await advance(step);
       if (moved) ended(*moved);
     }

@@ -21,8 +21,6 @@ namespace {
 constexpr ledger::state_set assigned_states{
     job_state::offered, job_state::running, job_state::lost_contact, job_state::ready,
     job_state::fetched};
-constexpr ledger::state_set away_states{
-    job_state::offered, job_state::running, job_state::lost_contact};
 constexpr const char* models_setting = "node_models";
 
 }  // namespace
@@ -61,11 +59,9 @@ runtime::task<welcome> coordinator::greet(arrival who) {
 runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
   for (auto& job : plan.resume) co_await resume(job, node);
   for (auto& job : plan.lost) {
-    ledger::edge step{job.id, job_state::ready, job_state::failed};
+    auto step =
+        failing(job, job_state::ready, "result_lost", "the node no longer holds the result");
     step.fence = job.fence;
-    step.error_code = "result_lost";
-    step.error_message = "the node no longer holds the result";
-    step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
     if (auto moved = co_await advance(step)) ended(*moved);
   }
   for (auto& job : plan.pick_up) tasks().spawn(pick_up(job, node));
@@ -211,7 +207,7 @@ runtime::task<> coordinator::recover() {
     }
   }
   std::set<std::string> holders;
-  const auto leased = co_await all_jobs(away_states);
+  const auto leased = co_await all_jobs(granted_states);
   for (const auto& job : leased) holders.insert(job.node);
   for (const auto& node : holders) {
     if (find_connected(node)) continue;

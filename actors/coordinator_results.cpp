@@ -55,8 +55,7 @@ gateway::job_info end_of(const ledger::job& job) {
 // The loss of each step, from the metrics that were picked up; empty for jobs without.
 result<boost::json::array> read_curve(
     const std::string& manifest_json, const ledger::artifact_store& store) {
-  auto listed_json = parse_json(manifest_json);
-  auto listed = listed_json ? manifest_from(*listed_json) : result<manifest>{listed_json.error()};
+  auto listed = manifest_of(manifest_json);
   if (!listed) return listed.error();
   for (const auto& one : listed->artifacts) {
     if (one.name != "metrics.json") continue;
@@ -78,7 +77,7 @@ result<boost::json::array> read_curve(
 runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
   const auto& said = word.message;
   auto* at = find_connected(word.node);
-  const auto now = at && at->account ? at->account() : link_reading{};
+  const auto now = at ? reading_of(at->account) : link_reading{};
   auto job = co_await ledger_.find_job(said.job.id);
   if (!job && job.error().code != errc::not_found) throw failure(job.error());
   // An older grant, somebody else's job, or one that has ended: nobody will come for it.
@@ -129,16 +128,11 @@ runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
   if (!job && job.error().code != errc::not_found) throw failure(job.error());
   if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
     co_return noted{true};
-  ledger::edge step{
-      job->id,
-      {job_state::offered, job_state::running, job_state::lost_contact},
-      job_state::failed};
+  const auto why = said.message.substr(0, ledger::limits::text_bytes_max);
+  auto step = failing(*job, granted_states, base::name(static_cast<errc>(said.code)), why);
   step.fence = said.job.fence;
   step.node = word.node;
-  step.error_code = std::string{base::name(static_cast<errc>(said.code))};
-  step.error_message = said.message.substr(0, ledger::limits::text_bytes_max);
-  step.event = ledger::new_event{*step.error_message, ledger::event_level::error};
-  step.outbox = webhook_for(*job, "failed", services_.clock->wall().count());
+  step.event = ledger::new_event{why, ledger::event_level::error};
   auto moved = co_await advance(step);
   if (!moved) throw failure(moved.error());
   ended(*moved);
@@ -167,10 +161,9 @@ runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
 runtime::task<bool> coordinator::pick_up_once(ledger::job job, std::string node) {
   auto* at = find_connected(node);
   const auto account = at ? at->account : std::function<link_reading()>{};
-  const auto before = account ? account() : link_reading{};
+  const auto before = reading_of(account);
   const auto begun = services_.clock->steady();
-  auto value = parse_json(job.manifest_json);
-  auto listed = value ? manifest_from(*value) : result<manifest>{value.error()};
+  auto listed = manifest_of(job.manifest_json);
   result<> done;
   if (!listed) done = listed.error();
   for (std::size_t i = 0; done && i < listed->artifacts.size(); ++i) {
@@ -178,7 +171,7 @@ runtime::task<bool> coordinator::pick_up_once(ledger::job job, std::string node)
     if (one.name == model_artifact || one.bytes > pick_up_bytes_max) continue;
     done = co_await pull_artifact(job, node, one);
   }
-  const auto after = account ? account() : link_reading{};
+  const auto after = reading_of(account);
   const bool lost =
       !done && (done.error().code == errc::corrupt || done.error().code == errc::not_found);
   if (!done && !lost) {

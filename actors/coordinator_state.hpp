@@ -18,6 +18,10 @@ namespace dlls::actors {
 // working when the link is away.
 inline constexpr std::size_t leases_per_node = 2;
 
+// The states in which a node may hold a job that has not ended.
+inline constexpr ledger::state_set granted_states{
+    ledger::job_state::offered, ledger::job_state::running, ledger::job_state::lost_contact};
+
 struct node_view {
   std::string name;
   bool connected = false;

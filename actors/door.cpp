@@ -41,13 +41,8 @@ gateway::token_delta to_delta(std::string text, const std::vector<token_info>& l
 result<artifact_ref> granted_input(
     const ledger::job& job, const std::string& node, const fetch_input& request) {
   const bool theirs = job.node == node && ref_of(job) == request.job;
-  const bool leased =
-      ledger::leased_states.contains(job.state) || job.state == ledger::job_state::lost_contact;
-  auto spec = parse_json(job.spec_json);
-  const auto* members = spec ? spec->if_object() : nullptr;
-  const auto* inputs = members ? members->if_contains("inputs") : nullptr;
-  auto listed = inputs ? artifacts_from(*inputs) : std::vector<artifact_ref>{};
-  if (theirs && leased && listed)
+  auto listed = inputs_of(job.spec_json);
+  if (theirs && granted_states.contains(job.state) && listed)
     for (const auto& one : *listed)
       if (one.sha256 == request.sha256) return one;
   return error{errc::permission_denied, "no such input of a job that was granted to this node"};
@@ -96,10 +91,8 @@ runtime::task<chunk> door::hand_out(fetch_input request) {
     if (granted_.size() > 64) granted_.clear();
     granted_[key] = *input;
   }
-  auto work = [request, store = services_.artifacts]() -> result<chunk> {
-    auto blob = store->open_blob(request.sha256);
-    if (!blob) return blob.error();
-    return read_chunk(*blob, request.offset, request.bytes_max);
+  auto work = [request, store = services_.artifacts] {
+    return read_chunk(*store, request.sha256, request.offset, request.bytes_max);
   };
   auto read = co_await runtime::offload(this, *services_.disk, work);
   if (!read) throw failure(read.error());

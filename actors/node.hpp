@@ -125,7 +125,6 @@ class node final : public runtime::co_actor<node_actor> {
   std::map<std::string, held> jobs_;
   std::map<std::string, offer> taking_;  // offers not acknowledged yet, the newest of each job
   std::shared_ptr<session> session_;     // null: no link
-  std::uint64_t linked_epoch_ = 0;       // of the last session that was greeted
   std::optional<runtime::resolver<std::string>> closed_;  // of stay_linked
   std::optional<runtime::resolver<bool>> wake_;           // of work_off
   trainer_actor trainer_;

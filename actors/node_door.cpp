@@ -110,9 +110,7 @@ runtime::task<chunk> node::give(pull request) {
       if (!stored) return stored.error();
       return read_file_chunk(stored->path, request.offset, request.bytes_max);
     }
-    auto blob = store->open_blob(request.sha256);
-    if (!blob) return blob.error();
-    return read_chunk(*blob, request.offset, request.bytes_max);
+    return read_chunk(*store, request.sha256, request.offset, request.bytes_max);
   };
   auto read = co_await runtime::offload(this, *services_.disk, work);
   if (!read) throw failure(read.error());

@@ -83,7 +83,6 @@ runtime::task<bool> node::greet(std::shared_ptr<session> fresh) {
     fresh->close("not welcome");
     co_return false;
   }
-  linked_epoch_ = fresh->epoch;
   base::log_info("node", "linked (session {})", answer->epoch);
   for (const auto& job : answer->drop)
     if (find(job)) co_await drop(job.id);

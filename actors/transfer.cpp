@@ -34,11 +34,14 @@ std::uint32_t bounded(std::uint32_t bytes_max) {
 }  // namespace
 
 result<chunk> read_chunk(
-    const ledger::artifact_reader& from, std::uint64_t offset, std::uint32_t bytes_max) {
-  if (offset >= from.size())
+    const ledger::artifact_store& store, const std::string& sha256, std::uint64_t offset,
+    std::uint32_t bytes_max) {
+  auto blob = store.open_blob(sha256);
+  if (!blob) return blob.error();
+  if (offset >= blob->size())
     return error{errc::invalid_argument, "a chunk past the artifact's end"};
   std::string bytes(bounded(bytes_max), '\0');
-  auto got = from.read_at(offset, std::as_writable_bytes(std::span{bytes}));
+  auto got = blob->read_at(offset, std::as_writable_bytes(std::span{bytes}));
   if (!got) return got.error();
   bytes.resize(*got);
   return finish_chunk(offset, std::move(bytes));

@@ -33,9 +33,10 @@ runtime::task<base::result<>> fetch_artifact(
     Actor* self, std::shared_ptr<ledger::artifact_store> store,
     std::shared_ptr<runtime::worker_pool> disk, artifact_ref what, ask_chunk ask);
 
-// A chunk of an open blob, with its own checksum.
+// A chunk of a blob, with its own checksum.
 base::result<chunk> read_chunk(
-    const ledger::artifact_reader& from, std::uint64_t offset, std::uint32_t bytes_max);
+    const ledger::artifact_store& store, const std::string& sha256, std::uint64_t offset,
+    std::uint32_t bytes_max);
 // The same of any file.
 base::result<chunk> read_file_chunk(
     const std::filesystem::path& path, std::uint64_t offset, std::uint32_t bytes_max);

@@ -133,6 +133,15 @@ result<std::vector<artifact_ref>> artifacts_from(const json::value& value) {
   return artifacts;
 }
 
+result<std::vector<artifact_ref>> inputs_of(std::string_view spec_json) {
+  auto spec = parse_json(spec_json);
+  if (!spec) return spec.error();
+  const auto* members = spec->if_object();
+  const auto* inputs = members ? members->if_contains("inputs") : nullptr;
+  if (!inputs) return std::vector<artifact_ref>{};
+  return artifacts_from(*inputs);
+}
+
 result<manifest> manifest_from(const json::value& value) {
   const auto* list = member(value, "artifacts");
   auto artifacts = list ? artifacts_from(*list) : std::vector<artifact_ref>{};
@@ -142,6 +151,11 @@ result<manifest> manifest_from(const json::value& value) {
   if (!model) return as_corrupt(model.error());
   if (!metrics) return as_corrupt(metrics.error());
   return manifest{std::move(*artifacts), std::move(*model), std::move(*metrics)};
+}
+
+result<manifest> manifest_of(std::string_view text) {
+  auto value = parse_json(text);
+  return value ? manifest_from(*value) : result<manifest>{value.error()};
 }
 
 namespace {

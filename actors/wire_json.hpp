@@ -17,7 +17,11 @@ boost::json::value to_json(const generation_spec& spec);
 
 // corrupt, with the member's name, for a missing member or a wrong type.
 base::result<std::vector<artifact_ref>> artifacts_from(const boost::json::value& value);
+// The inputs that a job's specification names; none when it names none.
+base::result<std::vector<artifact_ref>> inputs_of(std::string_view spec_json);
 base::result<manifest> manifest_from(const boost::json::value& value);
+// The same from a manifest's text, as the ledger keeps it.
+base::result<manifest> manifest_of(std::string_view text);
 // invalid_argument, with the member's name; members not named in generation_spec are ignored.
 base::result<generation_spec> generation_from(const boost::json::value& value);
 
