@@ -262,15 +262,32 @@ void world::cut(node_process& node, milliseconds away, bool uneven) {
   later(some(), tell_node);
 }
 
+namespace {
+
+// Acts once, after some virtual time. A class, since CAF's spawn of a function without arguments
+// binds a null reference, which UBSan reports.
+class delayed_action final : public caf::event_based_actor {
+ public:
+  delayed_action(caf::actor_config& config, milliseconds by, std::function<void()> action)
+      : event_based_actor(config), by_(by), action_(std::move(action)) {}
+  caf::behavior make_behavior() override {
+    delayed_send(this, by_, caf::ok_atom::value);
+    return {[this](caf::ok_atom) {
+      action_();
+      quit();
+    }};
+  }
+
+ private:
+  milliseconds by_;
+  std::function<void()> action_;
+};
+
+}  // namespace
+
 void world::later(milliseconds by, std::function<void()> action) {
   if (by == 0ms) return action();
-  system_->actors().spawn([=](caf::event_based_actor* self) -> caf::behavior {
-    self->delayed_send(self, by, caf::ok_atom::value);
-    return {[=](caf::ok_atom) {
-      action();
-      self->quit();
-    }};
-  });
+  system_->actors().spawn<delayed_action>(by, std::move(action));
 }
 
 void world::hold_work(node_process& node) {
