@@ -69,6 +69,11 @@ door::behavior_type door::make_behavior() {
   };
 }
 
+void door::on_exit() {
+  services_.coordinator = nullptr;
+  at_ = nullptr;
+}
+
 runtime::task<welcome> door::greet(hello said) {
   at_ = caf::actor_cast<node_door>(current_sender());
   arrival who;

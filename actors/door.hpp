@@ -25,6 +25,9 @@ class door final : public runtime::co_actor<door_actor> {
  public:
   door(caf::actor_config& config, door_services services);
   behavior_type make_behavior() override;
+  // Lets go of coordinator and node: the coordinator holds this door, and CAF keeps an actor's
+  // members until the last handle to it goes.
+  void on_exit() override;
 
  private:
   runtime::task<welcome> greet(hello said);

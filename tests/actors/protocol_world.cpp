@@ -66,6 +66,11 @@ wire::behavior_type wire::make_behavior() {
   };
 }
 
+void wire::on_exit() {
+  at_ = nullptr;
+  door_ = nullptr;
+}
+
 // Returns when the message may pass; a cut link lets nothing through until it is gone.
 runtime::task<> wire::pass(std::string name) {
   if (!cut_ && !world_.is_lost(name) && world_.passes(node_, name)) cut_ = true;

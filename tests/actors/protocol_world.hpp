@@ -55,6 +55,8 @@ class wire final : public runtime::co_actor<wire_interface> {
       caf::actor_config& config, world& in, std::string node, actors::node_door at,
       actors::cloud_door door);
   behavior_type make_behavior() override;
+  // Both ends hold the wire: without this the three would keep each other's memory for good.
+  void on_exit() override;
   void cut() { cut_ = true; }
 
  private:
