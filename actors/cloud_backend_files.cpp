@@ -122,17 +122,8 @@ void cloud_backend::open_file(
 
 void cloud_backend::delete_file(
     gateway::caller who, std::string id, gateway::reply<gateway::file_info> done) {
-  services_.jobs->delete_file(
-      who.owner, id,
-      [self = shared_from_this(), done = std::move(done)](result<ledger::deleted_file> gone) {
-        if (!gone) return done(gone.error());
-        if (gone->blob_unused)
-          (void)self->services_.disk->submit(
-              [store = self->services_.artifacts, sha256 = gone->file.sha256] {
-                (void)store->remove(sha256);
-              });
-        done(to_gateway(gone->file));
-      });
+  // The bytes go with the coordinator's next sweep.
+  services_.jobs->delete_file(who.owner, id, in_terms_of<ledger::file>(std::move(done)));
 }
 
 }  // namespace dlls::actors

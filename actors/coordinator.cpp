@@ -17,7 +17,7 @@ coordinator::coordinator(caf::actor_config& config, coordinator_services service
 
 coordinator::behavior_type coordinator::make_behavior() {
   tasks().spawn(recover());
-  tasks().spawn(release_old());
+  tasks().spawn(keep_house());
   return {
       serve(&coordinator::greet),
       serve(&coordinator::see_off),

@@ -139,6 +139,10 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
     door_actor door;
     std::function<link_reading()> account;
   };
+  struct receipt {
+    std::uint64_t epoch = 0;  // of the link that the reading is of
+    link_reading reading;
+  };
   struct watcher {
     std::string job;
     std::shared_ptr<gateway::progress_sink> sink;
@@ -166,7 +170,11 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   runtime::task<> ask_when_late(ledger::job job);
   runtime::task<ledger::job> cancel_one(cancel_job order);
   runtime::task<ledger::job> release_one(release_job order);
-  runtime::task<> release_old();
+  template <class Order>
+  runtime::task<> tell_node(ledger::job job);
+  runtime::task<> keep_house();
+  runtime::task<> release_old(std::int64_t before_ms);
+  runtime::task<> sweep_artifacts();
   void ended(const ledger::job& job);
 
   // --- results (coordinator_results.cpp)
@@ -192,6 +200,8 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   void count_phase(
       const std::string& job, std::string phase, const link_reading& from, const link_reading& to,
       double seconds);
+  void count_quiet_phases(
+      const ledger::job& job, const ready& said, std::uint64_t epoch, const link_reading& now);
   connected* find_connected(const std::string& node);
   std::set<std::string> full_nodes() const;
 
@@ -207,7 +217,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   std::map<std::string, connected> connected_;
   std::map<std::uint64_t, watcher> watchers_;
   std::map<std::string, std::int64_t> full_until_ms_;  // nodes that refused for lack of space
-  std::map<std::string, link_reading> received_at_;    // job -> reading when `received` came
+  std::map<std::string, receipt> received_at_;         // by job: when `received` came
   std::set<std::string> busy_;                         // jobs that a coroutine of ours is moving
   std::set<std::string> picking_;                      // jobs whose result is being picked up
   std::set<std::string> timed_;                        // "job/fence" with an ask_when_late

@@ -2,6 +2,7 @@
 // release.
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "actors/coordinator.hpp"
@@ -24,6 +25,9 @@ constexpr ledger::state_set waiting_states{job_state::submitted, job_state::queu
 constexpr ledger::state_set cancellable_states{job_state::submitted,    job_state::queued,
                                                job_state::offered,      job_state::running,
                                                job_state::lost_contact, job_state::ready};
+
+// How long an artifact must have been left alone before a sweep may remove it.
+constexpr auto sweep_rest = std::chrono::hours{1};
 
 // What an edge says to whoever reads the job's events.
 ledger::new_event line(std::string text, ledger::event_level level = ledger::event_level::info) {
@@ -135,7 +139,7 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
       in.bytes_in = after.bytes_in, in.packets_in = after.packets_in;
       count_phase(job.id, "request", before, out, took.count());
       count_phase(job.id, "acknowledgement", before, in, 0);
-      received_at_[job.id] = after;
+      received_at_[job.id] = {epoch, after};
       tasks().spawn(ask_when_late(*moved));
       watch_again(*moved);
     }
@@ -223,12 +227,8 @@ runtime::task<ledger::job> coordinator::cancel_one(cancel_job order) {
   step.outbox = webhook_for(*job, "cancelled", services_.clock->wall().count());
   auto moved = co_await advance(step);
   if (!moved) throw failure(moved.error());
-  // The ledger has spoken; a node that does not hear it now is told when it says hello.
-  if (auto* at = find_connected(moved->node)) {
-    auto told =
-        co_await runtime::try_ask(this, at->at, services_.timing.answer, cancel{ref_of(*moved)});
-    if (!told) base::log_warning("coordinator", "cancel of {}: {}", job->id, told.error().text());
-  }
+  // The ledger has spoken, and the owner need not wait for the node.
+  tasks().spawn(tell_node<cancel>(*moved));
   ended(*moved);
   co_return *moved;
 }
@@ -243,31 +243,68 @@ runtime::task<ledger::job> coordinator::release_one(release_job order) {
   step.event = line("released");
   auto moved = co_await advance(step);
   if (!moved) throw failure(moved.error());
-  if (auto* at = find_connected(moved->node)) {
-    auto told =
-        co_await runtime::try_ask(this, at->at, services_.timing.answer, release{ref_of(*moved)});
-    if (!told) base::log_warning("coordinator", "release of {}: {}", job->id, told.error().text());
-  }
+  tasks().spawn(tell_node<release>(*moved));
   co_return *moved;
 }
 
-runtime::task<> coordinator::release_old() {
+// A node that does not hear it now is told when it says hello.
+template <class Order>
+runtime::task<> coordinator::tell_node(ledger::job job) {
+  auto* at = find_connected(job.node);
+  if (!at) co_return;
+  Order order{ref_of(job)};
+  auto told = co_await runtime::try_ask(this, at->at, services_.timing.answer, std::move(order));
+  if (!told)
+    base::log_warning(
+        "coordinator", "node {} did not hear that job {} is {}: {}", job.node, job.id,
+        ledger::name(job.state), told.error().text());
+}
+
+// At the start and every hour: what nobody needs any more goes.
+runtime::task<> coordinator::keep_house() {
   for (;;) {
-    co_await runtime::sleep(this, std::chrono::hours{1});
     const auto before = services_.clock->wall().count() - services_.timing.retention.count();
-    const auto fetched = co_await all_jobs(job_state::fetched);
-    for (const auto& job : fetched) {
-      if (job.finished_ms.value_or(job.updated_ms) > before) continue;
-      try {
-        release_job order;
-        order.id = job.id;
-        co_await release_one(std::move(order));
-      } catch (const failure& f) {
-        base::log_warning("coordinator", "release of {}: {}", job.id, f.what());
-      }
-    }
-    services_.jobs->forget(before, 1000, [](auto) {});
+    co_await release_old(before);
+    auto forgotten = co_await ledger_.forget(before, ledger::limits::page_items_max);
+    if (!forgotten) base::log_warning("coordinator", "forget: {}", forgotten.error().text());
+    co_await sweep_artifacts();
+    co_await runtime::sleep(this, std::chrono::hours{1});
   }
+}
+
+runtime::task<> coordinator::release_old(std::int64_t before_ms) {
+  const auto fetched = co_await all_jobs(job_state::fetched);
+  for (const auto& job : fetched) {
+    if (job.finished_ms.value_or(job.updated_ms) > before_ms) continue;
+    try {
+      release_job order;
+      order.id = job.id;
+      co_await release_one(std::move(order));
+    } catch (const failure& f) {
+      base::log_warning("coordinator", "release of {}: {}", job.id, f.what());
+    }
+  }
+}
+
+// Bytes that the ledger does not name: deleted and expired files, results of forgotten jobs,
+// transfers that came to nothing. An upload is sealed before its row is written, so what was
+// touched within the last hour is left alone, also when it was touched after the ledger was asked.
+runtime::task<> coordinator::sweep_artifacts() {
+  auto list = [store = services_.artifacts] { return store->names(sweep_rest); };
+  auto held = co_await runtime::offload(this, *services_.disk, list);
+  if (!held || held->empty()) co_return;
+  auto unused = co_await ledger_.unused_blobs(std::move(*held));
+  if (!unused || unused->empty()) co_return;
+  auto remove = [store = services_.artifacts, names = std::move(*unused)] {
+    auto still = store->names(sweep_rest);
+    std::size_t gone = 0;
+    if (!still) return gone;
+    for (const auto& name : names)
+      if (std::ranges::binary_search(*still, name) && store->remove(name)) ++gone;
+    return gone;
+  };
+  const auto gone = co_await runtime::offload(this, *services_.disk, remove);
+  if (gone > 0) base::log_info("coordinator", "{} unused artifacts were removed", gone);
 }
 
 }  // namespace dlls::actors

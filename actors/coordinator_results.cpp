@@ -78,6 +78,7 @@ runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
   const auto& said = word.message;
   auto* at = find_connected(word.node);
   const auto now = at ? reading_of(at->account) : link_reading{};
+  const auto epoch = at ? at->epoch : 0;
   auto job = co_await ledger_.find_job(said.job.id);
   if (!job && job.error().code != errc::not_found) throw failure(job.error());
   // An older grant, somebody else's job, or one that has ended: nobody will come for it.
@@ -104,22 +105,30 @@ runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
       throw failure(moved.error());
     }
     job = moved;
-    if (const auto since = received_at_.find(job->id); since != received_at_.end()) {
-      // The node measured the silence; what is left of the difference is the word itself.
-      link_reading quiet, from = since->second;
-      quiet.bytes_in = said.silence.bytes;
-      quiet.packets_in = said.silence.packets;
-      const auto started = job->started_ms.value_or(job->updated_ms);
-      count_phase(
-          job->id, "silence", {}, quiet, static_cast<double>(job->updated_ms - started) / 1000);
-      from.bytes_in = std::min(now.bytes_in, from.bytes_in + said.silence.bytes);
-      from.packets_in = std::min(now.packets_in, from.packets_in + said.silence.packets);
-      count_phase(job->id, "ready", from, now, 0);
-    }
+    count_quiet_phases(*job, said, epoch, now);
   }
   state_.end_lease(job->id);
   tasks().spawn(pick_up(*job, word.node));
   co_return noted{false};
+}
+
+// The node measured the silence; what is left of the difference is the word itself. Readings of two
+// links have no difference, and then nothing is told.
+void coordinator::count_quiet_phases(
+    const ledger::job& job, const ready& said, std::uint64_t epoch, const link_reading& now) {
+  const auto since = received_at_.find(job.id);
+  if (since == received_at_.end() || since->second.epoch != epoch) return;
+  auto from = since->second.reading;
+  if (said.silence_measured) {
+    link_reading quiet;
+    quiet.bytes_in = said.silence.bytes;
+    quiet.packets_in = said.silence.packets;
+    const auto started = job.started_ms.value_or(job.updated_ms);
+    count_phase(job.id, "silence", {}, quiet, static_cast<double>(job.updated_ms - started) / 1000);
+    from.bytes_in = std::min(now.bytes_in, from.bytes_in + quiet.bytes_in);
+    from.packets_in = std::min(now.packets_in, from.packets_in + quiet.packets_in);
+  }
+  count_phase(job.id, "ready", from, now, 0);
 }
 
 runtime::task<noted> coordinator::take_failed(from_node<failed> word) {

@@ -48,6 +48,14 @@ class ledger_calls {
       to.resume(id, node, fence, done);
     });
   }
+  auto forget(std::int64_t before_ms, std::uint32_t limit) {
+    return call<std::uint64_t>(
+        [=](ledger::ledger& to, auto done) { to.forget(before_ms, limit, done); });
+  }
+  auto unused_blobs(std::vector<std::string> sha256) {
+    return call<std::vector<std::string>>(
+        [=](ledger::ledger& to, auto done) { to.unused_blobs(sha256, done); });
+  }
   auto get_setting(std::string key) {
     return call<std::optional<std::string>>(
         [=](ledger::ledger& to, auto done) { to.get_setting(key, done); });

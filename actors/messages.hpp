@@ -163,10 +163,12 @@ struct chunk {
   std::string sha256;
   chunk() = default;
 };
-// Repeated until noted: the result is sealed. `silence` is what the link carried since `received`.
+// Repeated until noted: the result is sealed. `silence` is what the link carried since `received`,
+// where the node could measure it: not for a job that ended at once or that outlived its link.
 struct ready {
   job_ref job;
   manifest result;
+  bool silence_measured = false;
   link_account silence;
   ready() = default;
 };
@@ -314,7 +316,7 @@ DLLS_WIRE(welcome, x.epoch, x.drop)
 DLLS_WIRE(models_changed, x.models)
 DLLS_WIRE(fetch_input, x.job, x.sha256, x.offset, x.bytes_max)
 DLLS_WIRE(chunk, x.offset, x.bytes, x.sha256)
-DLLS_WIRE(ready, x.job, x.result, x.silence)
+DLLS_WIRE(ready, x.job, x.result, x.silence_measured, x.silence)
 DLLS_WIRE(failed, x.job, x.code, x.message)
 DLLS_WIRE(noted, x.drop)
 DLLS_WIRE(progress, x.job, x.step, x.steps_total, x.loss, x.seconds_left)

@@ -1,5 +1,7 @@
 #include "actors/node.hpp"
 
+#include <algorithm>
+
 #include "runtime/ask.hpp"
 
 namespace dlls::actors {
@@ -8,6 +10,7 @@ node::node(caf::actor_config& config, node_services services, std::vector<spool_
     : co_actor(config), services_(std::move(services)), random_(services_.seed) {
   for (auto& entry : entries) {
     const auto id = entry.order.job.id;
+    next_place_ = std::max(next_place_, entry.place + 1);
     jobs_[id].entry = std::move(entry);
   }
 }

@@ -97,6 +97,7 @@ class node final : public runtime::co_actor<node_actor> {
 
   // --- work (node_work.cpp)
   runtime::task<> work_off();
+  std::string next_job() const;
   runtime::task<> work_on(std::string id);
   void note_progress(progress step);
   void relay(tokens piece);
@@ -117,12 +118,13 @@ class node final : public runtime::co_actor<node_actor> {
   void link_closed(link_end end);
   runtime::task<base::result<chunk>> ask_input(
       job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
-  link_account silence_of(const held& job) const;
+  std::optional<link_account> silence_of(const held& job) const;
   std::vector<served_model> models() const;
 
   node_services services_;
   base::random_source random_;
   std::map<std::string, held> jobs_;
+  std::uint64_t next_place_ = 0;         // of the next acknowledged job
   std::map<std::string, offer> taking_;  // offers not acknowledged yet, the newest of each job
   std::shared_ptr<session> session_;     // null: no link
   std::optional<runtime::resolver<std::string>> closed_;  // of stay_linked

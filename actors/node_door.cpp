@@ -63,6 +63,7 @@ runtime::task<received> node::take(offer order) {
   if (!mark.stands()) refuse(errc::cancelled, "the job was cancelled or granted anew");
   spool_entry entry;
   entry.order = std::move(order);
+  entry.place = next_place_++;
   auto store = [jobs = services_.jobs, entry] { return jobs->store(entry); };
   auto stored = co_await runtime::offload(this, *services_.disk, store);
   if (!stored) throw failure(stored.error());

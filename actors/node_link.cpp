@@ -115,7 +115,9 @@ runtime::task<> node::deliver(job_ref ref) {
       ready word;
       word.job = ref;
       word.result = job->entry.result;
-      word.silence = silence_of(*job);
+      const auto silence = silence_of(*job);
+      word.silence_measured = silence.has_value();
+      word.silence = silence.value_or(link_account{});
       answer = co_await runtime::try_ask(this, on->door, answer_within, std::move(word));
     } else {
       failed word;
@@ -144,10 +146,10 @@ runtime::task<> node::begin_silence(job_ref job) {
   entry->quiet_epoch = session_->epoch;
 }
 
-link_account node::silence_of(const held& job) const {
-  if (!job.quiet_since || !session_ || job.quiet_epoch != session_->epoch) return {};
+std::optional<link_account> node::silence_of(const held& job) const {
+  if (!job.quiet_since || !session_ || job.quiet_epoch != session_->epoch) return std::nullopt;
   const auto now = session_->account();
-  return {now.bytes - job.quiet_since->bytes, now.packets - job.quiet_since->packets};
+  return link_account{now.bytes - job.quiet_since->bytes, now.packets - job.quiet_since->packets};
 }
 
 runtime::task<result<chunk>> node::ask_input(

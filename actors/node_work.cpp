@@ -26,16 +26,24 @@ void node::wake_worker() {
 
 runtime::task<> node::work_off() {
   for (;;) {
-    const auto next = std::ranges::find_if(jobs_, [](const auto& item) {
-      return item.second.entry.state == held_state::accepted && !item.second.working;
-    });
-    if (next != jobs_.end()) {
-      co_await work_on(next->first);
+    if (auto next = next_job(); !next.empty()) {
+      co_await work_on(std::move(next));
       continue;
     }
     auto keep = [this](runtime::resolver<bool> wake) { wake_ = std::move(wake); };
     co_await runtime::completion<bool>(this, keep);
   }
+}
+
+// Of the jobs that wait, the one acknowledged first; empty: none waits.
+std::string node::next_job() const {
+  auto first = jobs_.end();
+  for (auto job = jobs_.begin(); job != jobs_.end(); ++job) {
+    const auto& held = job->second;
+    if (held.entry.state != held_state::accepted || held.working) continue;
+    if (first == jobs_.end() || held.entry.place < first->second.entry.place) first = job;
+  }
+  return first == jobs_.end() ? std::string{} : first->first;
 }
 
 runtime::task<> node::work_on(std::string id) {
@@ -154,14 +162,14 @@ std::set<std::string> node::used_artifacts() const {
   return used;
 }
 
-// Removes what no job names: inputs of offers that came to nothing. Only while no run can be
-// sealing its result: at the start, and when no job is held.
+// Removes what no job names: inputs, whole or half, of offers that came to nothing. Only while no
+// run can be sealing its result: at the start, and when no job is held.
 runtime::task<> node::sweep() {
   auto work = [store = services_.artifacts, used = used_artifacts()] {
-    auto all = store->list();
+    auto all = store->names(0s);
     if (!all) return;
     for (const auto& one : *all)
-      if (!used.contains(one.sha256)) (void)store->remove(one.sha256);
+      if (!used.contains(one)) (void)store->remove(one);
   };
   co_await runtime::offload(this, *services_.disk, work);
 }

@@ -28,6 +28,7 @@ std::string to_text(const spool_entry& entry) {
       {"kind", order.kind},
       {"spec", order.spec_json},
       {"inputs", to_json(order.inputs)},
+      {"place", entry.place},
       {"state", state_names[static_cast<int>(entry.state)]},
       {"result", to_json(entry.result)},
       {"error_code", static_cast<int>(entry.why.code)},
@@ -49,16 +50,18 @@ result<spool_entry> from_text(std::string_view text) {
   auto fence = whole_member(*value, "fence", 0, 1, ~std::uint64_t{0});
   auto inputs = artifacts_from(members->at("inputs"));
   auto done = manifest_from(members->at("result"));
+  auto place = whole_member(*value, "place", 0, 0, ~std::uint64_t{0});
   auto code = whole_member(*value, "error_code", 0, 0, 255);
   auto message = text_member(*value, "error_message", "");
-  if (!id || !kind || !spec || !state || !attempt || !fence || !inputs || !done || !code ||
-      !message)
+  if (!id || !kind || !spec || !state || !attempt || !fence || !inputs || !done || !place ||
+      !code || !message)
     return error{errc::corrupt, "a member has the wrong type"};
   spool_entry entry;
   entry.order.job = {*id, static_cast<std::uint32_t>(*attempt), *fence};
   entry.order.kind = *kind;
   entry.order.spec_json = *spec;
   entry.order.inputs = *inputs;
+  entry.place = *place;
   entry.result = *done;
   entry.why = {static_cast<errc>(*code), *message};
   for (int i = 0; i < 3; ++i)

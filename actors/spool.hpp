@@ -14,6 +14,7 @@ namespace dlls::actors {
 
 struct spool_entry {
   offer order;
+  std::uint64_t place = 0;  // rises with every acknowledgement: jobs are worked off in this order
   held_state state = held_state::accepted;
   manifest result;  // when sealed
   base::error why;  // when failed

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <set>
 #include <system_error>
 #include <utility>
 
@@ -303,6 +304,22 @@ result<std::vector<artifact>> artifact_store::list() const {
   if (failed) return error{errc::io, "list " + blobs_.string() + ": " + failed.message()};
   std::ranges::sort(found, {}, &artifact::sha256);
   return found;
+}
+
+result<std::vector<std::string>> artifact_store::names(std::chrono::seconds at_rest) const {
+  std::set<std::string> found;
+  const auto before = fs::file_time_type::clock::now() - at_rest;
+  for (const auto& folder : {blobs_, parts_}) {
+    std::error_code failed;
+    for (const auto& entry : fs::directory_iterator(folder, failed)) {
+      std::error_code gone;  // removed since
+      const auto written = entry.last_write_time(gone);
+      if (!gone && written <= before && is_sha256(entry.path().filename().string()))
+        found.insert(entry.path().filename().string());
+    }
+    if (failed) return error{errc::io, "list " + folder.string() + ": " + failed.message()};
+  }
+  return std::vector<std::string>(found.begin(), found.end());
 }
 
 }  // namespace dlls::ledger

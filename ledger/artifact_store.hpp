@@ -12,6 +12,7 @@
 // calls block on the disk. Common errors: invalid_argument (not 64 lower-case hexadecimal digits),
 // io, storage_full.
 #pragma once
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
@@ -119,7 +120,11 @@ class artifact_store {
   base::result<> verify(std::string_view sha256) const;
   // Blob and part; not_found when there was neither.
   base::result<> remove(std::string_view sha256) const;
+  // The blobs, by name.
   base::result<std::vector<artifact>> list() const;
+  // The names of blobs and resumable parts that nobody has written to for `at_rest`: what a sweep
+  // looks at. Twins are named once.
+  base::result<std::vector<std::string>> names(std::chrono::seconds at_rest) const;
 
  private:
   explicit artifact_store(std::filesystem::path folder);

@@ -83,18 +83,23 @@ class ledger {
       reply<page<event>> done) = 0;
 
   // Deletes what ended (or was sent, used, expired) before the time given: final jobs with their
-  // events and keys, sent or abandoned outbox rows, dead tokens; at most `limit` of each. The
-  // number deleted.
+  // events and keys, sent or abandoned outbox rows, dead tokens; and files whose own time is over.
+  // At most `limit` of each. The number deleted.
   virtual void forget(std::int64_t before_ms, std::uint32_t limit, reply<std::uint64_t> done) = 0;
 
-  // Files: metadata; the bytes are in the artifact store --------------------------------------
+  // Files: metadata; the bytes are in the artifact store. A file whose time is over is not_found.
 
   // ok, or storage_full: ask before bytes of an upload are accepted. Immediate.
   virtual base::result<> room_for_upload(std::uint64_t bytes) const = 0;
   virtual void add_file(file entry, reply<file> done) = 0;
   virtual void find_file(owner_scope owner, std::string id, reply<file> done) = 0;
   virtual void list_files(file_filter filter, reply<page<file>> done) = 0;
-  virtual void delete_file(owner_scope owner, std::string id, reply<deleted_file> done) = 0;
+  // The bytes stay until a sweep finds that nothing else needs them.
+  virtual void delete_file(owner_scope owner, std::string id, reply<file> done) = 0;
+  // Of these blobs (SHA-256), those that no file, no input of an unfinished job and no result of a
+  // job still known names.
+  virtual void unused_blobs(
+      std::vector<std::string> sha256, reply<std::vector<std::string>> done) = 0;
 
   // Keys, nodes, tokens -------------------------------------------------------------------------
 

@@ -199,13 +199,6 @@ struct file_filter {
   file_filter() = default;
 };
 
-struct deleted_file {
-  dlls::ledger::file file;
-  bool blob_unused = false;  // no other file and no unfinished job names these bytes
-
-  deleted_file() = default;
-};
-
 struct api_key {
   std::string id;    // empty in add_api_key: the ledger makes "key_..."
   std::string hash;  // SHA-256 of the key, hexadecimal; the key itself is never stored

@@ -178,12 +178,18 @@ class sqlite_backend final : public ledger {
         [filter = std::move(filter)](transaction& t) { return detail::list_files(t, filter); },
         std::move(done));
   }
-  void delete_file(owner_scope owner, std::string id, reply<deleted_file> done) override {
-    write<deleted_file>(
+  void delete_file(owner_scope owner, std::string id, reply<file> done) override {
+    write<file>(
         small,
         [owner = std::move(owner), id = std::move(id)](transaction& t) {
           return detail::delete_file(t, owner, id);
         },
+        std::move(done));
+  }
+  void unused_blobs(
+      std::vector<std::string> sha256, reply<std::vector<std::string>> done) override {
+    read<std::vector<std::string>>(
+        [sha256 = std::move(sha256)](transaction& t) { return detail::unused_blobs(t, sha256); },
         std::move(done));
   }
 

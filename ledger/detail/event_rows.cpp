@@ -108,6 +108,9 @@ result<std::uint64_t> forget(transaction& t, std::int64_t before_ms, std::uint32
       "DELETE FROM tokens WHERE hash IN (SELECT hash FROM tokens WHERE"
       " coalesce(used_ms, expires_ms) < ? LIMIT ?)",
       before_ms, limit);
+  gone += t.db.run(
+      "DELETE FROM files WHERE seq IN (SELECT seq FROM files WHERE expires_ms <= ? LIMIT ?)",
+      t.now_ms, limit);
   return static_cast<std::uint64_t>(gone);
 }
 

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <set>
+
 #include "base/random.hpp"
 
 namespace dlls::ledger::detail {
@@ -38,7 +40,9 @@ file_row file_of(const statement& s) {
 
 result<file_row> read_file_row(
     transaction& t, const std::optional<std::string>& owner, const std::string& id) {
-  auto s = t.db.query("SELECT " DLLS_FILE_COLUMNS " FROM files WHERE id = ?", id);
+  auto s = t.db.query(
+      "SELECT " DLLS_FILE_COLUMNS " FROM files WHERE id = ? AND coalesce(expires_ms > ?, 1)", id,
+      t.now_ms);
   if (s.step()) {
     auto row = file_of(s);
     if (!owner || row.file.owner == *owner) return row;
@@ -46,15 +50,15 @@ result<file_row> read_file_row(
   return error{errc::not_found, fmt::format("no file '{}'", id)};
 }
 
-// Asked after the file's row is gone.
-bool blob_is_unused(transaction& t, const std::string& sha256) {
-  if (t.db.query("SELECT 1 FROM files WHERE sha256 = ?", sha256).step()) return false;
-  return !t.db.query(
-                  "SELECT 1 FROM job_inputs JOIN jobs ON jobs.seq = job_inputs.job_seq"
-                  " WHERE job_inputs.sha256 = ? AND jobs.state NOT IN"
-                  " ('ready', 'fetched', 'released', 'failed', 'cancelled', 'expired')",
-                  sha256)
-              .step();
+bool is_named(transaction& t, const std::string& sha256) {
+  if (t.db.query("SELECT 1 FROM files WHERE sha256 = ?", sha256).step()) return true;
+  return t.db
+      .query(
+          "SELECT 1 FROM job_inputs JOIN jobs ON jobs.seq = job_inputs.job_seq"
+          " WHERE job_inputs.sha256 = ? AND jobs.state NOT IN"
+          " ('ready', 'fetched', 'released', 'failed', 'cancelled', 'expired')",
+          sha256)
+      .step();
 }
 
 }  // namespace
@@ -88,12 +92,14 @@ result<page<file>> list_files(transaction& t, const file_filter& f) {
   }
   const bool newest = f.order == order::newest_first;
   std::string sql = "SELECT " DLLS_FILE_COLUMNS " FROM files WHERE 1";
+  sql += " AND coalesce(expires_ms > ?, 1)";
   if (f.owner) sql += " AND owner = ?";
   if (!f.purpose.empty()) sql += " AND purpose = ?";
   if (after_seq != 0) sql += newest ? " AND seq < ?" : " AND seq > ?";
   sql += newest ? " ORDER BY seq DESC LIMIT ?" : " ORDER BY seq LIMIT ?";
 
   auto s = t.db.prepare_once(sql);
+  s.bind(t.now_ms);
   if (f.owner) s.bind(*f.owner);
   if (!f.purpose.empty()) s.bind(f.purpose);
   if (after_seq != 0) s.bind(after_seq);
@@ -110,15 +116,29 @@ result<page<file>> list_files(transaction& t, const file_filter& f) {
   return found;
 }
 
-result<deleted_file> delete_file(
+result<file> delete_file(
     transaction& t, const std::optional<std::string>& owner, const std::string& id) {
   auto row = read_file_row(t, owner, id);
   if (!row) return row.error();
   t.db.run("DELETE FROM files WHERE seq = ?", row->seq);
-  deleted_file gone;
-  gone.file = std::move(row->file);
-  gone.blob_unused = blob_is_unused(t, gone.file.sha256);
-  return gone;
+  return std::move(row->file);
+}
+
+result<std::vector<std::string>> unused_blobs(
+    transaction& t, const std::vector<std::string>& sha256) {
+  std::set<std::string> unused;
+  for (const auto& name : sha256)
+    if (!is_named(t, name)) unused.insert(name);
+  // A manifest is JSON that names its artifacts by 64 hexadecimal digits between quotes; one pass
+  // over all of them, however many blobs are asked for.
+  auto s = t.db.query("SELECT manifest_json FROM jobs WHERE manifest_json <> ''");
+  while (!unused.empty() && s.step()) {
+    const auto text = s.text(0);
+    for (auto quote = text.find('"'); quote != text.npos; quote = text.find('"', quote + 1))
+      if (quote + 65 < text.size() && text[quote + 65] == '"')
+        unused.erase(text.substr(quote + 1, 64));
+  }
+  return std::vector<std::string>(unused.begin(), unused.end());
 }
 
 }  // namespace dlls::ledger::detail

@@ -177,6 +177,51 @@ TEST_CASE("a node goes on from its spool, whatever it was doing when its process
   }
 }
 
+TEST_CASE("after a restart a node works jobs off in the order of their acknowledgement") {
+  world w{seed_or(11)};
+  auto& home = w.add_node("home");
+  for (int round = 0; round < 5; ++round) {  // ids are random: one round alone may pass by chance
+    w.hold_work(home);
+    std::vector<std::string> ids;  // as many as a node holds at a time
+    for (const auto* name : {"first", "second"}) {
+      ids.push_back(w.submit({content, name + std::to_string(round)}));
+      REQUIRE(until_state(w, ids.back(), job_state::running));
+    }
+    w.stop_node(home);
+    w.let_work(home);
+    w.start_node(home);
+    std::vector<std::int64_t> ready_at;
+    for (const auto& id : ids) {
+      REQUIRE(until_state(w, id, job_state::fetched));
+      for (const auto& one : w.events(id))
+        if (one.message == "ready on the node") ready_at.push_back(one.id);
+    }
+    REQUIRE(ready_at.size() == 2);
+    CHECK(ready_at[0] < ready_at[1]);
+  }
+}
+
+TEST_CASE("the cloud keeps what the ledger names and sweeps the rest once it is left alone") {
+  actors::coordinator_timing timing;
+  timing.retention = 3h;
+  world w{seed_or(12), timing};
+  w.add_node("home");
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::fetched));
+  const auto files = [&] { return w.cloud_artifacts().list().value().size(); };
+  const auto all = files();
+  CHECK(all >= 2);  // the input and the picked up sum
+  w.advance(90min);
+  CHECK(files() == all);  // the input has no file any more, but it was touched just now
+  for (const auto& one : std::filesystem::directory_iterator(w.folder() / "cloud" / "blobs"))
+    std::filesystem::last_write_time(one, one.last_write_time() - 2h);
+  w.advance(1h);
+  CHECK_FALSE(w.picked_up_sum(id).empty());
+  CHECK(files() < all);
+  w.advance(9h);  // released after three hours, forgotten three hours later
+  CHECK(files() == 0);
+}
+
 TEST_CASE("a coordinator goes on from its ledger, whatever its jobs were doing when it died") {
   world w{seed_or(5)};
   const auto early = w.submit({content});  // nobody to do it

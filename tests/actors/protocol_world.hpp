@@ -98,6 +98,8 @@ class world {
 
   virtual_system& system() { return *system_; }
   base::random_source& chance() { return chance_; }
+  const ledger::artifact_store& cloud_artifacts() const { return *artifacts_; }
+  const std::filesystem::path& folder() const { return folder_.path(); }
 
   node_process& add_node(const std::string& name);
   void stop_node(node_process& node);

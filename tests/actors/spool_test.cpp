@@ -15,6 +15,7 @@ namespace {
 
 spool_entry entry_of(const std::string& id, held_state state = held_state::accepted) {
   spool_entry entry;
+  entry.place = 7;
   entry.order.job = {id, 2, 18'446'744'073'709'551'615u};
   entry.order.kind = "checksum";
   entry.order.spec_json = R"({"extra": {"rounds": 3}, "odd": "\u0000 \"ä\""})";
@@ -31,6 +32,7 @@ void same(const spool_entry& a, const spool_entry& b) {
   CHECK(a.order.kind == b.order.kind);
   CHECK(a.order.spec_json == b.order.spec_json);
   CHECK(a.order.inputs == b.order.inputs);
+  CHECK(a.place == b.place);
   CHECK(a.state == b.state);
   CHECK(a.result == b.result);
   if (a.state == held_state::failed) {

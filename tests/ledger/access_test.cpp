@@ -25,8 +25,8 @@ struct fixture : ledger_fixture {
   result<file> add(file f) {
     return wait_for<file>([&](auto done) { l->add_file(f, done); });
   }
-  result<deleted_file> erase(const std::string& id, owner_scope owner = any_owner) {
-    return wait_for<deleted_file>([&](auto done) { l->delete_file(owner, id, done); });
+  result<file> erase(const std::string& id, owner_scope owner = any_owner) {
+    return wait_for<file>([&](auto done) { l->delete_file(owner, id, done); });
   }
   result<api_key> add_key(api_key k) {
     return wait_for<api_key>([&](auto done) { l->add_api_key(k, done); });
@@ -94,20 +94,64 @@ TEST_CASE("a file is found by its owner alone, and listed by purpose") {
   CHECK(list()->items.empty());
 }
 
-TEST_CASE("a blob is reported unused only when no file and no unfinished job names it") {
+TEST_CASE("a blob is unused only when no file, no unfinished job and no result names it") {
   fixture f;
+  const auto same = sha256_hex("same"), stray = sha256_hex("stray");
+  const auto unused = [&] {
+    return wait_for<std::vector<std::string>>([&](auto done) {
+             f.l->unused_blobs({same, stray}, done);
+           })
+        .value();
+  };
+  const std::vector only_stray{stray};
   const auto one = f.add(a_file("same")).value();
-  const auto two = f.add(a_file("same", "other")).value();
   auto j = a_job();
-  j.inputs = {sha256_hex("same")};
+  j.inputs = {same};
   const auto id = f.submit(j)->job.id;
   CHECK(f.erase(one.id, "stranger").error().code == errc::not_found);
-  CHECK_FALSE(f.erase(one.id)->blob_unused);  // the second file
-  CHECK_FALSE(f.erase(two.id)->blob_unused);  // the job
-  const auto three = f.add(a_file("same")).value();
+  CHECK(f.erase(one.id));
+  CHECK(f.erase(one.id).error().code == errc::not_found);
+  CHECK(unused() == only_stray);  // the job
+  const auto two = f.add(a_file("same", "other")).value();
   REQUIRE(f.advance(id, job_state::submitted, job_state::cancelled));
-  CHECK(f.erase(three.id)->blob_unused);
-  CHECK(f.erase(three.id).error().code == errc::not_found);
+  CHECK(unused() == only_stray);  // the second file
+  CHECK(f.erase(two.id));
+  CHECK(unused().size() == 2);
+}
+
+TEST_CASE("what a job's manifest names is in use until the job is forgotten") {
+  fixture f;
+  const auto made = sha256_hex("made"), stray = sha256_hex("stray");
+  const auto id = f.job_in(job_state::running).id;
+  edge step{id, job_state::running, job_state::ready};
+  step.manifest_json =
+      R"({"artifacts":[{"name":"a \"log\"","sha256":")" + made + R"("}],"model":""})";
+  REQUIRE(wait_for<job>([&](auto done) { f.l->advance(step, done); }));
+  const auto unused = wait_for<std::vector<std::string>>([&](auto done) {
+    f.l->unused_blobs({made, stray}, done);
+  });
+  CHECK(unused.value() == std::vector{stray});
+}
+
+TEST_CASE("a file whose time is over is gone at once, and its row with the next forget") {
+  fixture f;
+  auto brief = a_file("brief");
+  brief.expires_ms = f.clock.wall().count() + 1000;
+  const auto id = f.add(brief)->id;
+  const auto find = [&] {
+    return wait_for<file>([&](auto done) { f.l->find_file(any_owner, id, done); });
+  };
+  const auto forget = [&] {
+    return wait_for<std::uint64_t>([&](auto done) { f.l->forget(0, 100, done); }).value();
+  };
+  CHECK(find());
+  CHECK(forget() == 0);
+  f.clock.advance(std::chrono::seconds{1});
+  CHECK(find().error().code == errc::not_found);
+  file_filter all;
+  CHECK(wait_for<page<file>>([&](auto done) { f.l->list_files(all, done); })->items.empty());
+  CHECK(forget() == 1);
+  CHECK(forget() == 0);
 }
 
 TEST_CASE("an API key opens the door until it expires or is revoked, an unknown one never") {

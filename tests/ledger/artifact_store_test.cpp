@@ -132,6 +132,25 @@ TEST_CASE("an upload without a declared checksum gets one, and leaves nothing wh
   CHECK(f.store.list()->size() == 1);
 }
 
+TEST_CASE("a sweep sees blobs and named parts that were left alone, by name") {
+  fixture f;
+  auto w = f.store.begin({}).value();
+  REQUIRE(w.append(bytes(text)));
+  const auto whole = w.seal()->sha256;
+  const auto half = sha256_hex("half");
+  { REQUIRE(f.store.begin({4, half})->append(bytes("ha"))); }
+  auto nameless = f.store.begin({}).value();
+  REQUIRE(nameless.append(bytes("x")));
+  std::vector both{whole, half};
+  std::ranges::sort(both);
+  CHECK(f.store.names(std::chrono::seconds{0}).value() == both);
+  CHECK(f.store.names(std::chrono::hours{1}).value().empty());
+  const auto file = f.folder.path() / "artifacts" / "blobs" / whole;
+  std::filesystem::last_write_time(
+      file, std::filesystem::last_write_time(file) - std::chrono::hours{2});
+  CHECK(f.store.names(std::chrono::hours{1}).value() == std::vector{whole});
+}
+
 TEST_CASE("what a dead writer left without a name is swept at the next start") {
   fixture f;
   const auto parts = f.folder.path() / "artifacts" / "parts";
