@@ -8,10 +8,10 @@
 #include <mutex>
 
 #include "actors/cloud_backend.hpp"
+#include "actors/cloud_records.hpp"
 #include "actors/door.hpp"
 #include "actors/message_types.hpp"
 #include "actors/outbox.hpp"
-#include "base/encoding.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
@@ -67,12 +67,6 @@ link_reading read_link(const link::connection& at) {
   return {traffic.bytes_out, traffic.bytes_in, traffic.packets_out, traffic.packets_in};
 }
 
-std::string new_key() {
-  std::byte secret[32];
-  base::secure_random(secret);
-  return "dlls-" + base::to_base64url(secret);
-}
-
 }  // namespace
 
 // In the order of construction; destroyed the other way round.
@@ -92,10 +86,10 @@ struct cloud::parts {
   std::mutex links_mutex;
   std::map<std::string, std::weak_ptr<link::connection>> links;
   std::uint16_t port = 0;
-  std::optional<std::string> first_key;
+  std::optional<std::string> made_key;
 
   result<> open_stores();
-  result<> make_first_key();
+  result<> make_key();
   result<> load_nodes();
   void spawn_actors();
   result<> listen();
@@ -137,17 +131,18 @@ result<> cloud::parts::open_stores() {
   return {};
 }
 
-result<> cloud::parts::make_first_key() {
+result<> cloud::parts::make_key() {
   auto keys = wait_for<std::vector<ledger::api_key>>(
       [this](auto done) { jobs->list_api_keys(std::move(done)); });
   if (!keys) return keys.error();
-  if (!keys->empty()) return {};
-  auto key = new_key();
+  if (!keys->empty() && !options.make_key) return {};
+  auto key = new_api_key();
   auto added = wait_for<ledger::api_key>([&](auto done) {
-    jobs->add_api_key({base::sha256_hex(key), "first", owner_of_keys}, std::move(done));
+    const auto* name = keys->empty() ? "first" : "made at a start";
+    jobs->add_api_key({base::sha256_hex(key), name, owner_of_keys}, std::move(done));
   });
   if (!added) return added.error();
-  first_key = std::move(key);
+  made_key = std::move(key);
   return {};
 }
 
@@ -265,7 +260,7 @@ result<std::unique_ptr<cloud>> cloud::start(cloud_options options) {
   auto made = std::make_unique<parts>();
   made->options = std::move(options);
   auto done = made->open_stores();
-  if (done) done = made->make_first_key();
+  if (done) done = made->make_key();
   if (done) done = made->load_nodes();
   if (!done) return done.error();
   made->spawn_actors();
@@ -279,7 +274,7 @@ cloud::~cloud() = default;
 
 std::shared_ptr<gateway::backend> cloud::backend() { return parts_->backend; }
 std::uint16_t cloud::link_port() const noexcept { return parts_->port; }
-std::optional<std::string> cloud::first_key() const { return parts_->first_key; }
+std::optional<std::string> cloud::made_key() const { return parts_->made_key; }
 
 result<std::string> cloud::make_join_token(const std::string& node, std::int64_t ttl_s) {
   const auto token = link::join_token::make(*parts_->authority);

@@ -19,6 +19,7 @@ struct cloud_options {
   std::string link_address = "127.0.0.1";  // where nodes dial in
   std::uint16_t link_port = 7443;          // 0: the system picks one
   std::size_t workers = 2;                 // actor threads
+  bool make_key = false;                   // a further API key, for an owner who lost his
   coordinator_timing timing;
 };
 
@@ -35,8 +36,9 @@ class cloud {
   std::shared_ptr<gateway::backend> backend();
   std::uint16_t link_port() const noexcept;
 
-  // The API key made at the very first start of this folder: the only time it can be seen.
-  std::optional<std::string> first_key() const;
+  // The API key made at the very first start of this folder, or because make_key asked for one: the
+  // only time it can be seen.
+  std::optional<std::string> made_key() const;
   // A join token for a node of that name. Blocks for one commit.
   base::result<std::string> make_join_token(const std::string& node, std::int64_t ttl_s);
 

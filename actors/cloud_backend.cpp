@@ -240,6 +240,32 @@ void cloud_backend::traffic(
       });
 }
 
+void cloud_backend::list_keys(
+    gateway::caller, gateway::reply<std::vector<gateway::key_info>> done) {
+  services_.jobs->list_api_keys([done = std::move(done)](result<std::vector<ledger::api_key>> got) {
+    if (!got) return done(got.error());
+    std::vector<gateway::key_info> keys;
+    for (const auto& one : *got) keys.push_back(to_gateway(one));
+    done(std::move(keys));
+  });
+}
+
+void cloud_backend::add_key(
+    gateway::caller who, std::string name, gateway::reply<gateway::new_key> done) {
+  auto secret = new_api_key();
+  services_.jobs->add_api_key(
+      {base::sha256_hex(secret), std::move(name), std::move(who.owner)},
+      [secret, done = std::move(done)](result<ledger::api_key> added) {
+        if (!added) return done(added.error());
+        done(gateway::new_key{to_gateway(*added), secret});
+      });
+}
+
+void cloud_backend::revoke_key(
+    gateway::caller, std::string id, gateway::reply<gateway::key_info> done) {
+  services_.jobs->revoke_api_key(id, in_terms_of<ledger::api_key>(std::move(done)));
+}
+
 void cloud_backend::enroll(
     gateway::caller, std::string node_name, std::int64_t ttl_s,
     gateway::reply<gateway::enrolment> done) {

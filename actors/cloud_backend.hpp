@@ -84,6 +84,11 @@ class cloud_backend final : public gateway::backend,
   void traffic(
       gateway::caller who, std::string job,
       gateway::reply<std::vector<gateway::node_traffic>> done) override;
+  void list_keys(gateway::caller who, gateway::reply<std::vector<gateway::key_info>> done) override;
+  void add_key(
+      gateway::caller who, std::string name, gateway::reply<gateway::new_key> done) override;
+  void revoke_key(
+      gateway::caller who, std::string id, gateway::reply<gateway::key_info> done) override;
   void enroll(
       gateway::caller who, std::string node_name, std::int64_t ttl_s,
       gateway::reply<gateway::enrolment> done) override;

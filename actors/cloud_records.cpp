@@ -2,6 +2,9 @@
 
 #include <fmt/core.h>
 
+#include "base/encoding.hpp"
+#include "base/random.hpp"
+
 namespace dlls::actors {
 
 std::optional<std::int64_t> to_seconds(std::optional<std::int64_t> ms) {
@@ -41,6 +44,21 @@ gateway::file_info to_gateway(const ledger::file& file) {
   info.expires = to_seconds(file.expires_ms);
   info.status = file.status;
   return info;
+}
+
+gateway::key_info to_gateway(const ledger::api_key& key) {
+  gateway::key_info info;
+  info.id = key.id;
+  info.name = key.name;
+  info.created = to_seconds(key.created_ms);
+  info.revoked = to_seconds(key.revoked_ms);
+  return info;
+}
+
+std::string new_api_key() {
+  std::byte secret[32];
+  base::secure_random(secret);
+  return "dlls-" + base::to_base64url(secret);
 }
 
 gateway::job_event to_gateway(const ledger::event& event) {

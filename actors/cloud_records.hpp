@@ -8,6 +8,10 @@ namespace dlls::actors {
 gateway::job_info to_gateway(const ledger::job& job);
 gateway::file_info to_gateway(const ledger::file& file);
 gateway::job_event to_gateway(const ledger::event& event);
+gateway::key_info to_gateway(const ledger::api_key& key);
+
+// "dlls-" and 256 random bits; only its hash is stored.
+std::string new_api_key();
 
 // A reply of the ledger that answers one of the gateway in its own terms; errors pass through.
 template <class Record, class Info>

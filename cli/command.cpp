@@ -6,6 +6,7 @@
 #include <cstdlib>
 
 #include "base/file.hpp"
+#include "cli/json.hpp"
 
 namespace dlls::cli {
 using base::errc;
@@ -47,8 +48,17 @@ int exit_code(errc code) noexcept {
 CLI::App* add_command(
     program& to, const std::string& name, const std::string& help,
     std::function<result<int>(const settings&)> body) {
-  auto* command = to.app.add_subcommand(name, help);
-  command->callback([&to, body = std::move(body)] { to.chosen = body; });
+  return add_subcommand(to, to.app, name, help, std::move(body));
+}
+
+CLI::App* add_subcommand(
+    program& to, CLI::App& group, const std::string& name, const std::string& help,
+    std::function<result<int>(const settings&)> body) {
+  auto* command = group.add_subcommand(name, help);
+  // CLI11 calls the callbacks of a subcommand and then those of the command above it.
+  command->callback([&to, command, body = std::move(body)] {
+    if (command->get_subcommands().empty()) to.chosen = body;
+  });
   return command;
 }
 
@@ -93,6 +103,28 @@ result<gateway::client> connect(const settings& from) {
         fmt::format("set DLLS_API_KEY, or put the key into {}", from.key_file.string())};
   }
   return gateway::client{options};
+}
+
+result<int> print_list(
+    const settings& from, const std::string& path, const std::string& when_empty,
+    const std::function<void(const json::value&)>& row) {
+  auto client = connect(from);
+  if (!client) return client.error();
+  auto found = parsed(client->get(path));
+  if (!found) return found.error();
+  const auto items = list_of(*found, "data");
+  if (items.empty()) fmt::print(stderr, "{}\n", when_empty);
+  for (const auto& item : items) row(item);
+  return 0;
+}
+
+result<int> end_one(const settings& from, const std::string& path, const std::string& what_became) {
+  auto client = connect(from);
+  if (!client) return client.error();
+  auto ended = parsed(client->del(path));
+  if (!ended) return ended.error();
+  fmt::print("{} {}\n", text_of(*ended, "id"), what_became);
+  return 0;
 }
 
 namespace {

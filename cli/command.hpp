@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/error.hpp"
+#include "cli/json.hpp"
 #include "cli/settings.hpp"
 #include "gateway/client.hpp"
 
@@ -29,11 +30,25 @@ CLI::App* add_command(
     program& to, const std::string& name, const std::string& help,
     std::function<base::result<int>(const settings&)> body);
 
+// One level deeper, as `jobs list`. A command that has both a body and subcommands runs its body
+// when none of them is given.
+CLI::App* add_subcommand(
+    program& to, CLI::App& group, const std::string& name, const std::string& help,
+    std::function<base::result<int>(const settings&)> body);
+
 // Parses, loads the settings, runs what was chosen; prints errors with their way out.
 int run(program& what, int argc, char** argv);
 
 // A client with the key of DLLS_API_KEY or the key file; unauthenticated, with a hint, without one.
 base::result<gateway::client> connect(const settings& from);
+
+// Asks for a list and prints one row an item; the text, on standard error, when there is none.
+base::result<int> print_list(
+    const settings& from, const std::string& path, const std::string& when_empty,
+    const std::function<void(const json::value&)>& row);
+// DELETEs one thing and says what became of it.
+base::result<int> end_one(
+    const settings& from, const std::string& path, const std::string& what_became);
 
 // Blocks until SIGINT or SIGTERM. Call block_signals first, before any thread starts.
 void block_signals();
@@ -41,7 +56,8 @@ int wait_for_signal();
 
 void add_coordinator(program& to);  // coordinator
 void add_node(program& to);         // node, up
-void add_client(program& to);       // enroll, chat, submit, models, nodes, webhook
+void add_client(program& to);       // chat, submit, models
+void add_owner(program& to);        // enroll, nodes, keys, webhook
 void add_jobs(program& to);         // jobs list|show|watch, fetch, cancel, release
 void add_model_tools(program& to);  // tokenize, eval
 

@@ -1,4 +1,4 @@
-// What a client does: enroll a node, chat, submit a job, list models and nodes, register a webhook.
+// What a client does: chat, submit a job, list models.
 #include <fmt/core.h>
 #include <unistd.h>
 
@@ -16,41 +16,12 @@ using base::result;
 
 namespace {
 
-// --- enroll, nodes, models, webhook
+// --- models
 
-result<int> enroll(const settings& all, const std::string& name, int minutes) {
-  auto client = connect(all);
-  if (!client) return client.error();
-  const json::object body{{"name", name}, {"ttl_s", minutes * 60}};
-  auto made = parsed(client->post("/v1/enrolments", json::serialize(body)));
-  if (!made) return made.error();
-  // The token alone on standard output, so that it can be piped into `dlls node --join`.
-  fmt::print("{}\n", text_of(*made, "token"));
-  fmt::print(
-      stderr,
-      "Token for node '{}', good once, for {} minutes. On the node:\n"
-      "    dlls node --name {} --join THIS_HOST:{}      and paste it there\n",
-      name, minutes, name, all.link_port);
-  return 0;
-}
-
-result<int> list(
-    const settings& all, const std::string& path, const std::string& empty_text,
-    const std::function<void(const json::value&)>& row) {
-  auto client = connect(all);
-  if (!client) return client.error();
-  auto found = parsed(client->get(path));
-  if (!found) return found.error();
-  const auto items = list_of(*found, "data");
-  if (items.empty()) fmt::print(stderr, "{}\n", empty_text);
-  for (const auto& item : items) row(item);
-  return 0;
-}
-
-void add_lists(program& to) {
+void add_models(program& to) {
   add_command(
       to, "models", "list the models that can be asked and trained", [](const settings& all) {
-        return list(
+        return print_list(
             all, "/v1/models", "no models: is a node linked? see `dlls nodes`", [](const auto& m) {
               const auto node = text_of(m, "node");
               fmt::print(
@@ -58,46 +29,6 @@ void add_lists(program& to) {
                   node.empty() ? "(node away)" : "on " + node);
             });
       });
-  add_command(to, "nodes", "list the nodes and whether they are linked", [](const settings& all) {
-    return list(
-        all, "/v1/nodes", "no nodes: `dlls enroll` makes a token for one", [](const auto& n) {
-          fmt::print(
-              "{:<20} {:<8} {} model(s), {} job(s)\n", text_of(n, "id"),
-              flag_of(n, "connected") ? "linked" : "away", list_of(n, "models").size(),
-              number_of(n, "jobs_running"));
-        });
-  });
-}
-
-void add_enroll(program& to) {
-  auto name = std::make_shared<std::string>("home");
-  auto minutes = std::make_shared<int>(15);
-  auto* command = add_command(
-      to, "enroll", "make a single-use token with which a node joins (prints it)",
-      [=](const settings& all) { return enroll(all, *name, *minutes); });
-  command->add_option("name", *name, "of the node: a-z, 0-9 and - (default: home)");
-  command->add_option("--minutes", *minutes, "how long it is good (default 15)")
-      ->check(CLI::Range(1, 1440));
-}
-
-void add_webhook(program& to) {
-  auto url = std::make_shared<std::string>();
-  auto allow_private = std::make_shared<bool>(false);
-  auto* command = add_command(
-      to, "webhook",
-      "register the URL that is told of each job's end (prints the signing secret once)",
-      [=](const settings& all) -> result<int> {
-        auto client = connect(all);
-        if (!client) return client.error();
-        const json::object body{{"url", *url}, {"allow_private", *allow_private}};
-        auto made = parsed(client->put("/v1/webhook", json::serialize(body)));
-        if (!made) return made.error();
-        fmt::print("{}\n", text_of(*made, "secret"));
-        return 0;
-      });
-  command->add_option("url", *url, "https://...")->required();
-  command->add_flag(
-      "--allow-private", *allow_private, "allow plain http and addresses of this machine or LAN");
 }
 
 // --- chat
@@ -246,11 +177,9 @@ void add_submit(program& to) {
 }  // namespace
 
 void add_client(program& to) {
-  add_enroll(to);
   add_chat(to);
   add_submit(to);
-  add_lists(to);
-  add_webhook(to);
+  add_models(to);
 }
 
 }  // namespace dlls::cli

@@ -9,7 +9,7 @@ namespace dlls::cli {
 void add_coordinator(program& to) {
   struct flags {
     std::string http, link, state, proxy_certificate, proxy_key;
-    bool behind_proxy = false, keep_key = false;
+    bool behind_proxy = false, keep_key = false, make_key = false;
   };
   auto given = std::make_shared<flags>();
   auto* command = add_command(
@@ -31,7 +31,7 @@ void add_coordinator(program& to) {
         if (!given->proxy_certificate.empty()) all.http_certificate = given->proxy_certificate;
         if (!given->proxy_key.empty()) all.http_key = given->proxy_key;
         block_signals();
-        auto running = start_serving(all, given->keep_key);
+        auto running = start_serving(all, given->keep_key, given->make_key);
         if (!running) return running.error();
         wait_for_signal();
         fmt::print("stopping\n");
@@ -47,8 +47,9 @@ void add_coordinator(program& to) {
       "--behind-proxy", given->behind_proxy,
       "plain HTTP on an address that is not loopback: a proxy in front ends TLS");
   command->add_flag(
-      "--keep-key", given->keep_key,
-      "write the first API key to <home>/api-key instead of showing it");
+      "--keep-key", given->keep_key, "write the API key to <home>/api-key instead of showing it");
+  command->add_flag(
+      "--make-key", given->make_key, "make one more API key at this start: for when yours is lost");
 }
 
 }  // namespace dlls::cli

@@ -175,25 +175,22 @@ void add_jobs(program& to) {
   auto raw = std::make_shared<bool>(false);
   auto* jobs = to.app.add_subcommand("jobs", "list, show and watch jobs");
   jobs->require_subcommand(1);
-  auto sub = [&](const char* name, const char* help,
-                 std::function<result<int>(const settings&)> body) {
-    auto* command = jobs->add_subcommand(name, help);
-    command->callback([&to, body] { to.chosen = body; });
-    return command;
-  };
-  sub("list", "the newest jobs, one a line", [](const settings& all) -> result<int> {
-    auto client = connect(all);
-    if (!client) return client.error();
-    auto found = parsed(client->get("/v1/jobs?limit=50"));
-    if (!found) return found.error();
-    for (const auto& job : list_of(*found, "data")) print_line(job);
-    return 0;
+  add_subcommand(
+      to, *jobs, "list", "the newest jobs, one a line", [](const settings& all) -> result<int> {
+        auto client = connect(all);
+        if (!client) return client.error();
+        auto found = parsed(client->get("/v1/jobs?limit=50"));
+        if (!found) return found.error();
+        for (const auto& job : list_of(*found, "data")) print_line(job);
+        return 0;
+      });
+  auto* one = add_subcommand(to, *jobs, "show", "one job and its events", [=](const settings& all) {
+    return show(all, *id, *raw);
   });
-  auto* one = sub(
-      "show", "one job and its events", [=](const settings& all) { return show(all, *id, *raw); });
   one->add_option("id", *id, "of the job")->required();
   one->add_flag("--json", *raw, "as the server sends it");
-  sub("watch", "progress, loss and remaining time, until it ends",
+  add_subcommand(
+      to, *jobs, "watch", "progress, loss and remaining time, until it ends",
       [=](const settings& all) { return watch(all, *id); })
       ->add_option("id", *id, "of the job")
       ->required();

@@ -10,6 +10,7 @@ int main(int argc, char** argv) {
   dlls::cli::add_node(program);
   dlls::cli::add_coordinator(program);
   dlls::cli::add_client(program);
+  dlls::cli::add_owner(program);
   dlls::cli::add_jobs(program);
   dlls::cli::add_model_tools(program);
   return dlls::cli::run(program, argc, argv);

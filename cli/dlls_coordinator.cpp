@@ -7,6 +7,7 @@ int main(int argc, char** argv) {
       "dlls-coordinator"};
   dlls::cli::add_coordinator(program);
   dlls::cli::add_client(program);
+  dlls::cli::add_owner(program);
   dlls::cli::add_jobs(program);
   return dlls::cli::run(program, argc, argv);
 }

@@ -26,17 +26,18 @@ result<> show_key(const settings& from, const std::string& key, bool keep_key) {
 
 }  // namespace
 
-result<std::unique_ptr<serving>> start_serving(const settings& from, bool keep_key) {
+result<std::unique_ptr<serving>> start_serving(const settings& from, bool keep_key, bool make_key) {
   auto made = std::make_unique<serving>();
   actors::cloud_options cloud;
   cloud.state = from.coordinator_state;
   cloud.name = from.coordinator_name;
   cloud.link_address = from.link_address;
   cloud.link_port = from.link_port;
+  cloud.make_key = make_key;
   auto started = actors::cloud::start(std::move(cloud));
   if (!started) return started.error();
   made->cloud = std::move(*started);
-  if (auto key = made->cloud->first_key())
+  if (auto key = made->cloud->made_key())
     if (auto shown = show_key(from, *key, keep_key); !shown) return shown.error();
   gateway::server_options http;
   http.address = from.http_address;

@@ -20,6 +20,7 @@ struct serving {
 
 // Starts both. At the very first start the API key goes to settings.key_file (0600) when
 // `keep_key`, else it is printed once.
-base::result<std::unique_ptr<serving>> start_serving(const settings& from, bool keep_key);
+base::result<std::unique_ptr<serving>> start_serving(
+    const settings& from, bool keep_key, bool make_key = false);
 
 }  // namespace dlls::cli

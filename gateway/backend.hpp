@@ -120,6 +120,10 @@ class backend {
   virtual void traffic(caller who, std::string job, reply<std::vector<node_traffic>> done) = 0;
   virtual void enroll(
       caller who, std::string node_name, std::int64_t ttl_s, reply<enrolment> done) = 0;
+  virtual void list_keys(caller who, reply<std::vector<key_info>> done) = 0;
+  virtual void add_key(caller who, std::string name, reply<new_key> done) = 0;
+  // failed_precondition for the last one that opens.
+  virtual void revoke_key(caller who, std::string id, reply<key_info> done) = 0;
   virtual void revoke_node(caller who, std::string node_name, reply<node_info> done) = 0;
   // Replaces the endpoint and its secret. The gateway has checked the URL's form.
   virtual void set_webhook(

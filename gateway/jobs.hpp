@@ -170,6 +170,18 @@ struct enrolment {
   std::int64_t expires = 0;
 };
 
+// One API key, as its owner may see it; the key itself is a secret, shown once.
+struct key_info {
+  std::string id;
+  std::string name;
+  std::int64_t created = 0;
+  std::optional<std::int64_t> revoked;
+};
+struct new_key {
+  key_info info;
+  std::string secret;
+};
+
 struct health_info {
   std::string version;
   std::uint32_t nodes_connected = 0;

@@ -108,6 +108,7 @@ class ledger {
   // unauthenticated when unknown, revoked or expired.
   virtual void find_api_key(std::string hash, reply<api_key> done) = 0;
   virtual void list_api_keys(reply<std::vector<api_key>> done) = 0;
+  // failed_precondition for the last key that opens: nobody would get in any more.
   virtual void revoke_api_key(std::string id, reply<api_key> done) = 0;
 
   // already_exists when a node of that name is not revoked and has another certificate.

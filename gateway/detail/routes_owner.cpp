@@ -1,4 +1,5 @@
-// /v1/nodes, /v1/enrolments, /v1/traffic, /v1/webhook: what the owner of the installation asks.
+// /v1/nodes, /v1/enrolments, /v1/keys, /v1/traffic, /v1/webhook: what the owner of the installation
+// asks.
 #include <boost/json/array.hpp>
 #include <boost/json/object.hpp>
 
@@ -59,6 +60,17 @@ json::object traffic_object(const node_traffic& t) {
   return out;
 }
 
+json::object key_object(const key_info& k) {
+  json::object out;
+  out["id"] = text_value(k.id);
+  out["object"] = "key";
+  out["name"] = text_value(k.name);
+  out["created_at"] = k.created;
+  out["revoked_at"] = nullptr;
+  if (k.revoked) out["revoked_at"] = *k.revoked;
+  return out;
+}
+
 json::object webhook_object(const webhook_info& w) {
   json::object out;
   out["object"] = "webhook";
@@ -103,6 +115,30 @@ void enroll(request in, backend& to, exchange_ptr out) {
     out->send(json_response(whole));
   });
   to.enroll(std::move(in.who), std::move(name), ttl, std::move(done));
+}
+
+void keys(request in, backend& to, exchange_ptr out) {
+  using found = std::vector<key_info>;
+  to.list_keys(std::move(in.who), on_home<found>(out, [out](base::result<found> got) {
+                 out->send(got ? list_response(*got, false, key_object) : to_response(got.error()));
+               }));
+}
+
+void add_key(request in, backend& to, exchange_ptr out) {
+  json_body body{in.body};
+  auto name = body.reader().required_text("name", name_bytes_max);
+  if (body.first) return out->send(to_response(*body.first));
+  auto done = on_home<new_key>(out, [out](base::result<new_key> got) {
+    if (!got) return out->send(to_response(got.error()));
+    auto whole = key_object(got->info);
+    whole["secret"] = text_value(got->secret);
+    out->send(json_response(whole));
+  });
+  to.add_key(std::move(in.who), std::move(name), std::move(done));
+}
+
+void revoke_key(request in, backend& to, exchange_ptr out) {
+  to.revoke_key(std::move(in.who), in.parameters[0], object_reply<key_info>(out, key_object));
 }
 
 void traffic(request in, backend& to, exchange_ptr out) {

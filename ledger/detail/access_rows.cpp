@@ -103,6 +103,16 @@ result<std::vector<api_key>> list_api_keys(transaction& t) {
 }
 
 result<api_key> revoke_api_key(transaction& t, const std::string& id) {
+  const auto others = t.db.query(
+                              "SELECT 1 FROM api_keys WHERE id <> ? AND revoked_ms IS NULL"
+                              " AND coalesce(expires_ms > ?, 1)",
+                              id, t.now_ms)
+                          .step();
+  const auto known = t.db.query("SELECT 1 FROM api_keys WHERE id = ?", id).step();
+  if (known && !others)
+    return error{
+        errc::failed_precondition, "this is the last API key that opens",
+        "make another first: `dlls keys add NAME`"};
   t.db.run("UPDATE api_keys SET revoked_ms = coalesce(revoked_ms, ?) WHERE id = ?", t.now_ms, id);
   auto s = t.db.query("SELECT " DLLS_KEY_COLUMNS " FROM api_keys WHERE id = ?", id);
   if (!s.step()) return error{errc::not_found, fmt::format("no API key '{}'", id)};

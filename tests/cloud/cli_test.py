@@ -26,7 +26,7 @@ def no_model_code_in_the_cloud():
 def helps(dlls):
     whole = good(dlls.run("--help"))
     for command in ("up", "coordinator", "node", "enroll", "chat", "submit", "jobs", "fetch", "cancel", "release",
-                    "models", "nodes", "tokenize", "eval"):
+                    "models", "nodes", "keys", "webhook", "tokenize", "eval"):
         assert command in whole, f"--help does not name {command}"
         good(dlls.run(command, "--help"))
     assert "Exit codes" in whole and good(dlls.run("--version")).startswith("dlls ")
@@ -40,6 +40,21 @@ def up(dlls):
     assert (dlls.home / "api-key").stat().st_mode & 0o077 == 0, "others can read the key"
     assert dlls.key not in dlls.log("coordinator"), "the key is in the log"
     dlls.wait_linked()
+
+
+def keys(dlls):
+    first = dlls.key
+    second = good(dlls.run("keys", "add", "laptop")).strip()
+    listed = good(dlls.run("keys")).splitlines()
+    assert len(listed) == 2 and second not in "".join(listed), listed
+    ids = {line.split()[2]: line.split()[0] for line in listed}
+    good(dlls.run("keys", "revoke", ids["first"]))
+    assert dlls.run("keys").returncode == 4, "a revoked key opens"
+    dlls.key = second
+    (dlls.home / "api-key").write_text(second)
+    last = dlls.run("keys", "revoke", ids["laptop"])
+    assert last.returncode == 3 and "last API key" in last.stderr, last
+    assert second not in dlls.log("coordinator") and first not in dlls.log("coordinator"), "a key is in the log"
 
 
 def jobs(dlls):
@@ -101,7 +116,7 @@ def pretrain(dlls):
 def main():
     no_model_code_in_the_cloud()
     with Dlls(with_model=MODEL_FILE.exists()) as dlls:
-        for case in [helps, up, jobs] + ([with_a_model, pretrain] if MODEL_FILE.exists() else []):
+        for case in [helps, up, keys, jobs] + ([with_a_model, pretrain] if MODEL_FILE.exists() else []):
             case(dlls)
             print(f"{case.__name__}: ok", flush=True)
         if not MODEL_FILE.exists():

@@ -65,6 +65,9 @@ class fake_backend final : public gateway::backend {
       caller who, std::string job, reply<std::vector<gateway::node_traffic>> done) override;
   void enroll(caller who, std::string node_name, std::int64_t ttl_s, reply<gateway::enrolment> done)
       override;
+  void list_keys(caller who, reply<std::vector<gateway::key_info>> done) override;
+  void add_key(caller who, std::string name, reply<gateway::new_key> done) override;
+  void revoke_key(caller who, std::string id, reply<gateway::key_info> done) override;
   void revoke_node(caller who, std::string node_name, reply<gateway::node_info> done) override;
   void set_webhook(
       caller who, std::string url, bool allow_private,

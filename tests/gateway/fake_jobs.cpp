@@ -158,6 +158,26 @@ void fake_backend::enroll(
   answer<enrolment>(done, enrolment{"dlls-join-secret", std::move(node_name), birth + ttl_s});
 }
 
+void fake_backend::list_keys(caller, reply<std::vector<key_info>> done) {
+  key_info first;
+  first.id = "key_1", first.name = "first", first.created = birth;
+  answer<std::vector<key_info>>(done, std::vector{first});
+}
+
+void fake_backend::add_key(caller, std::string name, reply<new_key> done) {
+  new_key made;
+  made.info.id = "key_2", made.info.name = std::move(name), made.info.created = birth;
+  made.secret = "dlls-secret";
+  answer<new_key>(done, made);
+}
+
+void fake_backend::revoke_key(caller, std::string id, reply<key_info> done) {
+  if (id != "key_1") return answer<key_info>(done, no_such("key", id));
+  key_info ended;
+  ended.id = id, ended.revoked = birth;
+  answer<key_info>(done, ended);
+}
+
 void fake_backend::revoke_node(caller, std::string node_name, reply<node_info> done) {
   if (node_name != "home") return answer<node_info>(done, no_such("node", node_name));
   node_info n;

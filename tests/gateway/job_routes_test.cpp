@@ -279,6 +279,20 @@ TEST_CASE("the owner sees nodes and traffic, enrols a node and revokes it") {
   CHECK(ask(backend, "DELETE", "/v1/nodes/attic").status == 404);
 }
 
+TEST_CASE("the owner lists keys, makes one that is shown once, and ends one") {
+  fake_backend backend;
+  const auto path = "/v1/keys";
+  const auto all = ask(backend, "GET", path).json();
+  CHECK(all.text("/data/0/name") == "first");
+  CHECK_FALSE(all.text("/data/0/secret"));
+  const auto made = ask(backend, "POST", path, {R"({"name":"laptop"})"});
+  CHECK(made.json().text("/secret") == "dlls-secret");
+  CHECK(made.json().text("/name") == "laptop");
+  CHECK(ask(backend, "POST", path, {"{}"}).error("param") == "name");
+  CHECK(ask(backend, "DELETE", "/v1/keys/key_1").json().integer("/revoked_at") == 1'750'000'000);
+  CHECK(ask(backend, "DELETE", "/v1/keys/key_9").status == 404);
+}
+
 TEST_CASE("a webhook's secret is shown once, and only a usable URL is taken") {
   fake_backend backend;
   const auto path = "/v1/webhook";

@@ -170,11 +170,16 @@ TEST_CASE("an API key opens the door until it expires or is revoked, an unknown 
   const auto revoke = [&](const std::string& id) {
     return wait_for<api_key>([&](auto done) { f.l->revoke_api_key(id, done); });
   };
-  CHECK(revoke(other.id)->revoked_ms);
+  CHECK(revoke(other.id).error().code == errc::failed_precondition);  // the last that opens
+  CHECK(f.find_key(other.hash));
+  const auto last = f.add_key(api_key{sha256_hex("sk-3"), "last", "org"}).value();
+  CHECK(revoke(other.id).value().revoked_ms);
   CHECK(f.find_key(other.hash).error().code == errc::unauthenticated);
   CHECK(revoke("key_none").error().code == errc::not_found);
+  CHECK(revoke(last.id).error().code == errc::failed_precondition);
+  CHECK(f.find_key(sha256_hex("sk-3")));
   const auto keys = wait_for<std::vector<api_key>>([&](auto done) { f.l->list_api_keys(done); });
-  CHECK(keys->size() == 2);
+  CHECK(keys->size() == 3);
   CHECK(f.add_key(api_key{"sk-3", "plain", "org"}).error().code == errc::invalid_argument);
 }
 
