@@ -82,8 +82,10 @@ int run(program& what, int argc, char** argv) {
   }
   auto loaded = load_settings(what.config_file);
   auto done = loaded ? what.chosen(*loaded) : result<int>{loaded.error()};
-  if (done) return *done;
-  const auto& why = done.error();
+  return done ? *done : fail(done.error());
+}
+
+int fail(const error& why) {
   fmt::print(
       stderr, "dlls: {}\n", why.message.empty() ? std::string{base::name(why.code)} : why.message);
   if (!why.hint.empty()) fmt::print(stderr, "      {}\n", why.hint);

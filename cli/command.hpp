@@ -39,6 +39,9 @@ CLI::App* add_subcommand(
 // Parses, loads the settings, runs what was chosen; prints errors with their way out.
 int run(program& what, int argc, char** argv);
 
+// Prints the error with its way out; the exit code.
+int fail(const base::error& why);
+
 // A client with the key of DLLS_API_KEY or the key file; unauthenticated, with a hint, without one.
 base::result<gateway::client> connect(const settings& from);
 

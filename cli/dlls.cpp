@@ -1,7 +1,11 @@
 // The whole program: cloud side, home side, client.
 #include "cli/command.hpp"
+#include "kernels/dispatch.hpp"
 
 int main(int argc, char** argv) {
+  // Here, where it is an error of usage: deep inside a model it could only end the process.
+  if (const auto kernels = dlls::kernels::requested(); !kernels)
+    return dlls::cli::fail(kernels.error());
   dlls::cli::program program{
       "DLLS: train and serve LLaMA models on your own machine, behind an OpenAI-compatible "
       "endpoint in "

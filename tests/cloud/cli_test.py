@@ -29,6 +29,8 @@ def helps(dlls):
                     "models", "nodes", "keys", "webhook", "tokenize", "eval"):
         assert command in whole, f"--help does not name {command}"
         good(dlls.run(command, "--help"))
+    wrong = dlls.run("--version", env={"DLLS_KERNELS": "avx1024"})
+    assert wrong.returncode == 2 and "avx1024" in wrong.stderr, wrong
     assert "Exit codes" in whole and good(dlls.run("--version")).startswith("dlls ")
 
 

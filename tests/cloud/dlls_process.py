@@ -162,9 +162,9 @@ class Dlls:
         found = next(a for a in result["artifacts"] if a["name"] == name)
         return self.get(f"/v1/jobs/{job}/artifacts/{found['sha256']}")
 
-    def run(self, *arguments, program="dlls", stdin="", key=True, **more):
+    def run(self, *arguments, program="dlls", stdin="", key=True, env={}, **more):
         """A command that ends; gives the finished process."""
-        environment = self.environment()
+        environment = self.environment() | env
         if key and self.key:
             environment["DLLS_API_KEY"] = self.key
         return subprocess.run([BIN / program, *arguments], env=environment, input=stdin,
