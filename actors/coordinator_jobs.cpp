@@ -34,6 +34,15 @@ ledger::new_event line(std::string text, ledger::event_level level = ledger::eve
   return ledger::new_event{std::move(text), level};
 }
 
+std::chrono::milliseconds next_deadline(const coordinator_timing& timing, double seconds_left) {
+  if (!(seconds_left >= 0)) return timing.deadline;  // unknown, or no number
+  const std::chrono::duration<double> estimate{seconds_left};
+  // Bounded before the conversion: what a node says may pass any integer.
+  if (3 * estimate >= timing.deadline_most) return timing.deadline_most;
+  return std::max(
+      timing.deadline_least, std::chrono::duration_cast<std::chrono::milliseconds>(3 * estimate));
+}
+
 result<> check_inputs(const ledger::job& job, const ledger::artifact_store& store) {
   auto inputs = inputs_of(job.spec_json);
   if (!inputs) return inputs.error();
@@ -190,19 +199,24 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
 }
 
 // A hung process still answers keepalives. So a job that has been silent past its deadline is asked
-// once; no answer is lost contact, an answer buys it the same time again.
+// once; no answer is lost contact, an answer buys it time: three times what the node expects to
+// need.
 runtime::task<> coordinator::ask_when_late(ledger::job job) {
   const auto key = fmt::format("{}/{}", job.id, job.fence);
   if (!timed_.insert(key).second) co_return;
+  auto deadline = services_.timing.deadline;
   for (;;) {
-    co_await runtime::sleep(this, services_.timing.deadline);
+    co_await runtime::sleep(this, deadline);
     auto now = co_await ledger_.find_job(job.id);
     if (!now || now->state != job_state::running || now->fence != job.fence) break;
     auto* at = find_connected(now->node);
     if (!at) break;  // see_off has paused it
     auto answer =
         co_await runtime::try_ask(this, at->at, services_.timing.status, status{ref_of(*now)});
-    if (answer) continue;
+    if (answer) {
+      deadline = next_deadline(services_.timing, answer->seconds_left);
+      continue;
+    }
     base::log_warning("coordinator", "job {}: {}", job.id, answer.error().text());
     auto paused =
         co_await ledger_.pause_job(job, "its deadline passed and the node did not answer");

@@ -12,9 +12,12 @@ struct coordinator_timing {
   std::chrono::milliseconds answer{std::chrono::seconds{30}};  // release, cancel, one chunk
   std::chrono::milliseconds status = base::limits::status_answer;
   std::chrono::milliseconds grace = base::limits::lease_grace;
-  // When a running job has said nothing for this long, its node is asked once; then again after as
-  // long.
-  std::chrono::milliseconds deadline{std::chrono::hours{6}};
+  // When a running job has said nothing for this long, its node is asked once; then again after
+  // three times the rest that the node expects, within these bounds, or as long as first when it
+  // can't tell.
+  std::chrono::milliseconds deadline{std::chrono::hours{1}};
+  std::chrono::milliseconds deadline_least{std::chrono::minutes{5}};
+  std::chrono::milliseconds deadline_most{std::chrono::hours{6}};
   // A fetched result that nobody released is released after this.
   std::chrono::milliseconds retention{std::chrono::hours{24 * 7}};
   // A pick-up that failed on an open link (a chunk came late, our disk was full) is tried again.

@@ -247,7 +247,7 @@ struct status {
 };
 struct job_status {
   held_job held;
-  double fraction_done = 0;
+  double seconds_left = -1;  // the node's estimate; -1: unknown
   job_status() = default;
 };
 struct watch {
@@ -329,7 +329,7 @@ DLLS_WIRE(released, x.job)
 DLLS_WIRE(cancel, x.job)
 DLLS_WIRE(cancelled, x.job)
 DLLS_WIRE(status, x.job)
-DLLS_WIRE(job_status, x.held, x.fraction_done)
+DLLS_WIRE(job_status, x.held, x.seconds_left)
 DLLS_WIRE(watch, x.job, x.on)
 DLLS_WIRE(generate, x.request, x.spec, x.stream)
 DLLS_WIRE(generated, x.text, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)

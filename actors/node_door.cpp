@@ -139,9 +139,7 @@ job_status node::tell(status question) {
   if (!job) refuse(errc::not_found, fmt::format("job {} is not held", question.job.id));
   job_status now;
   now.held = {question.job, job->entry.state};
-  const auto& last = job->last;
-  now.fraction_done =
-      last.steps_total ? static_cast<double>(last.step) / static_cast<double>(last.steps_total) : 0;
+  now.seconds_left = job->last.seconds_left;
   return now;
 }
 

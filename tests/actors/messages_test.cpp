@@ -141,9 +141,9 @@ TEST_CASE("what the cloud says survives the wire, field by field") {
   CHECK(wire(stopped).job == job);
   CHECK(wire(status{job}).job == job);
   job_status now;
-  now.held = {job, held_state::sealed}, now.fraction_done = 0.75;
+  now.held = {job, held_state::sealed}, now.seconds_left = 0.75;
   CHECK((wire(now).held.job == job && wire(now).held.state == 1));
-  CHECK(wire(now).fraction_done == 0.75);
+  CHECK(wire(now).seconds_left == 0.75);
   CHECK((wire(watch{job, true}).job == job && wire(watch{job, true}).on));
 }
 

@@ -411,11 +411,24 @@ TEST_CASE("a node that answers nothing past the deadline is lost contact, until 
   w.hold_work(home);
   const auto id = w.submit({content});
   REQUIRE(until_state(w, id, job_state::running));
-  w.advance(7h);  // asked once, and answered
+  w.advance(90min);  // asked once, and answered
   CHECK(w.passed("status answered") == 1);
   CHECK(w.state(id) == job_state::running);
+  w.tell_progress(home, id, 400);
+  w.advance(31min);  // asked again at 120 min
+  CHECK(w.passed("status answered") == 2);
+  w.advance(18min);  // not before three times 400 s
+  CHECK(w.passed("status answered") == 2);
+  w.advance(2min);
+  CHECK(w.passed("status answered") == 3);
+  w.tell_progress(home, id, 1e300);
+  w.advance(20min);
+  CHECK(w.passed("status answered") == 4);
+  w.advance(5h + 55min);
+  CHECK(w.passed("status answered") == 4);
+  CHECK(w.state(id) == job_state::running);
   w.lose("status");
-  w.advance(6h);
+  w.advance(20min);
   CHECK(w.state(id) == job_state::lost_contact);
   SECTION("it answers again") {
     w.find_again();

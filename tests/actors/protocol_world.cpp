@@ -301,6 +301,15 @@ void world::hold_work(node_process& node) {
   REQUIRE(node.services.training->submit([opened] { opened->wait(); }));
 }
 
+void world::tell_progress(node_process& node, const std::string& id, double seconds_left) {
+  const auto held = job(id);
+  actors::progress step;
+  step.job = {held.id, held.attempt, held.fence};
+  step.seconds_left = seconds_left;
+  caf::anon_send(node.actor, step);
+  settle();
+}
+
 void world::let_work(node_process& node) {
   node.gate->set_value();
   node.gate = nullptr;

@@ -113,6 +113,9 @@ class world {
   void hold_work(node_process& node);
   void let_work(node_process& node);
 
+  // As the trainer would: a step of that job, with the rest of its time.
+  void tell_progress(node_process& node, const std::string& id, double seconds_left);
+
   // Cuts the link when the n-th message of that name ("offer") or its answer ("offer answered")
   // passes; once.
   void cut_at(std::string name, std::chrono::milliseconds away, int nth = 1);
