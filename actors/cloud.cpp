@@ -12,6 +12,7 @@
 #include "actors/door.hpp"
 #include "actors/message_types.hpp"
 #include "actors/outbox.hpp"
+#include "actors/root_actor.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
@@ -86,7 +87,6 @@ struct cloud::parts {
   std::mutex links_mutex;
   std::map<std::string, std::weak_ptr<link::connection>> links;
   std::uint16_t port = 0;
-  std::optional<std::string> made_key;
 
   result<> open_stores();
   result<> make_key();
@@ -116,6 +116,10 @@ struct cloud::parts {
 result<> cloud::parts::open_stores() {
   const auto& state = options.state;
   if (auto made = base::make_folder(state); !made) return made;
+  if (std::filesystem::exists(state / "authority") && !std::filesystem::exists(state / "ledger.db"))
+    return error{
+        errc::corrupt, fmt::format("{} has an authority and no ledger.db", state.string()),
+        "restore ledger.db from the last backup; to begin anew, move the whole folder away"};
   auto opened = ledger::sqlite_ledger::open(state / "ledger.db", {}, base::system_clock());
   if (!opened) return opened.error();
   jobs = std::move(*opened);
@@ -136,13 +140,14 @@ result<> cloud::parts::make_key() {
       [this](auto done) { jobs->list_api_keys(std::move(done)); });
   if (!keys) return keys.error();
   if (!keys->empty() && !options.make_key) return {};
-  auto key = new_api_key();
+  const auto key = new_api_key();
+  // Shown before it opens anything: a key that is stored and was never shown locks its owner out.
+  if (auto shown = options.show_key(key); !shown) return shown;
   auto added = wait_for<ledger::api_key>([&](auto done) {
     const auto* name = keys->empty() ? "first" : "made at a start";
     jobs->add_api_key({base::sha256_hex(key), name, owner_of_keys}, std::move(done));
   });
   if (!added) return added.error();
-  made_key = std::move(key);
   return {};
 }
 
@@ -177,6 +182,8 @@ void cloud::parts::spawn_actors() {
   services.timing = options.timing;
   services.outbox_written = [to = outbox] { caf::anon_send(to, wake{}); };
   coordinator = actors.spawn<actors::coordinator>(std::move(services));
+  end_process_with(caf::actor_cast<caf::actor>(outbox), "webhook sender");
+  end_process_with(caf::actor_cast<caf::actor>(coordinator), "coordinator actor");
   outside = std::make_shared<runtime::outside>(actors);
   backend_services serving;
   serving.jobs = jobs;
@@ -260,11 +267,11 @@ result<std::unique_ptr<cloud>> cloud::start(cloud_options options) {
   auto made = std::make_unique<parts>();
   made->options = std::move(options);
   auto done = made->open_stores();
-  if (done) done = made->make_key();
   if (done) done = made->load_nodes();
   if (!done) return done.error();
   made->spawn_actors();
   done = made->listen();
+  if (done) done = made->make_key();
   if (!done) return done.error();
   return std::unique_ptr<cloud>{new cloud(std::move(made))};
 }
@@ -274,7 +281,6 @@ cloud::~cloud() = default;
 
 std::shared_ptr<gateway::backend> cloud::backend() { return parts_->backend; }
 std::uint16_t cloud::link_port() const noexcept { return parts_->port; }
-std::optional<std::string> cloud::made_key() const { return parts_->made_key; }
 
 result<std::string> cloud::make_join_token(const std::string& node, std::int64_t ttl_s) {
   const auto token = link::join_token::make(*parts_->authority);

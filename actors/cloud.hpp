@@ -20,6 +20,9 @@ struct cloud_options {
   std::uint16_t link_port = 7443;          // 0: the system picks one
   std::size_t workers = 2;                 // actor threads
   bool make_key = false;                   // a further API key, for an owner who lost his
+  // Shows or keeps a key just made: the first of this folder, or because of make_key. It opens once
+  // this has succeeded; only its hash is stored.
+  std::function<base::result<>(const std::string& key)> show_key;
   coordinator_timing timing;
 };
 
@@ -36,9 +39,6 @@ class cloud {
   std::shared_ptr<gateway::backend> backend();
   std::uint16_t link_port() const noexcept;
 
-  // The API key made at the very first start of this folder, or because make_key asked for one: the
-  // only time it can be seen.
-  std::optional<std::string> made_key() const;
   // A join token for a node of that name. Blocks for one commit.
   base::result<std::string> make_join_token(const std::string& node, std::int64_t ttl_s);
 

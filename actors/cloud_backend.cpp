@@ -11,6 +11,7 @@
 #include "base/log.hpp"
 #include "base/sha256.hpp"
 #include "gateway/webhook.hpp"
+#include "runtime/link/identity.hpp"
 
 namespace dlls::actors {
 namespace json = boost::json;
@@ -102,13 +103,15 @@ void cloud_backend::health(gateway::reply<gateway::health_info> done) {
       services_.coordinator, local_answer, ask_nodes{},
       [done = std::move(done), jobs = services_.jobs,
        version = services_.version](result<node_list> all) {
+        if (!all) return done(all.error());
         gateway::health_info info;
         info.version = version;
-        if (all)
-          for (const auto& node : all->nodes) info.nodes_connected += node.connected ? 1 : 0;
+        for (const auto& node : all->nodes) info.nodes_connected += node.connected ? 1 : 0;
         // The ledger answers only while it can commit.
-        jobs->get_setting("health", [done, info](auto answer) mutable {
-          info.ledger_ok = answer.has_value();
+        jobs->count_jobs([done, info](result<ledger::job_counts> counts) mutable {
+          info.ledger_ok = counts.has_value();
+          for (const auto& [state, count] : counts ? *counts : ledger::job_counts{})
+            info.jobs_by_state[std::string{ledger::name(state)}] = count;
           done(std::move(info));
         });
       });
@@ -271,6 +274,10 @@ void cloud_backend::enroll(
     gateway::reply<gateway::enrolment> done) {
   if (!services_.make_token)
     return done(error{errc::unsupported, "this coordinator listens for no nodes"});
+  if (!node_name.empty() && !runtime::link::is_name(node_name))
+    return done(error{
+        errc::invalid_argument, fmt::format("'{}' is no name for a node", node_name),
+        "1 to 64 of a-z, 0-9 and -"});
   std::string hash;
   gateway::enrolment made;
   made.token = services_.make_token(hash);

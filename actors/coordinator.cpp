@@ -4,6 +4,7 @@
 
 #include <boost/json.hpp>
 
+#include "base/encoding.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
 #include "gateway/webhook.hpp"
@@ -51,27 +52,33 @@ runtime::task<result<ledger::job>> coordinator::advance(ledger::edge step) {
 }
 
 ledger::edge coordinator::failing(
-    const ledger::job& job, ledger::state_set from, std::string_view code, std::string why) const {
+    const ledger::job& job, ledger::state_set from, std::string_view code,
+    std::string_view why) const {
   ledger::edge step{job.id, from, job_state::failed};
   step.error_code = std::string{code};
-  step.error_message = std::move(why);
+  // Whatever a node or a file said: the ledger takes only text of a bounded length.
+  step.error_message = base::clip_utf8(why, ledger::limits::text_bytes_max);
+  step.event = ledger::new_event{*step.error_message, ledger::event_level::error};
   step.outbox = webhook_for(job, "failed", services_.clock->wall().count());
   return step;
 }
 
-// Every job in these states, oldest first; read in pages, so that the ledger's thread serves others
-// between.
-runtime::task<std::vector<ledger::job>> coordinator::all_jobs(ledger::state_set states) {
+// Every job in these states, oldest first and slim; read in pages, so that the ledger's thread
+// serves others between. All of them or an error: who acts on half a list takes the rest for gone.
+runtime::task<result<std::vector<ledger::job>>> coordinator::all_jobs(
+    ledger::state_set states, std::string node) {
   std::vector<ledger::job> all;
   ledger::job_filter filter;
   filter.states = states;
-  filter.limit = 100;
+  filter.node = std::move(node);
+  filter.slim = true;
+  filter.limit = ledger::limits::page_items_max;
   filter.order = ledger::order::oldest_first;
   for (;;) {
     auto page = co_await ledger_.list_jobs(filter);
     if (!page) {
       base::log_error("coordinator", "the ledger does not list jobs: {}", page.error().text());
-      break;
+      co_return page.error();
     }
     for (auto& job : page->items) all.push_back(std::move(job));
     if (!page->has_more || all.empty()) break;

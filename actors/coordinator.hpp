@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 
+#include "actors/claim.hpp"
 #include "actors/coordinator_state.hpp"
 #include "actors/coordinator_timing.hpp"
 #include "actors/ledger_calls.hpp"
@@ -146,6 +147,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   struct watcher {
     std::string job;
     std::shared_ptr<gateway::progress_sink> sink;
+    bool admitted = false;  // the ledger has said that the job is its owner's and not at its end
   };
 
   // --- nodes (coordinator_nodes.cpp)
@@ -164,10 +166,12 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   // --- jobs (coordinator_jobs.cpp)
   void begin_dispatch(wake);
   runtime::task<> dispatch();
-  runtime::task<> validate(ledger::job job);
+  runtime::task<> dispatch_later(std::chrono::milliseconds pause);
+  runtime::task<> validate(std::string id);
   runtime::task<> run(ledger::job job, std::string node);
   runtime::task<> refused(ledger::job job, std::string node, base::error why);
-  runtime::task<> ask_when_late(ledger::job job);
+  runtime::task<base::result<ledger::job>> pause_one(ledger::job job, std::string why);
+  runtime::task<> ask_when_late(std::string id, std::uint64_t fence);
   runtime::task<ledger::job> cancel_one(cancel_job order);
   runtime::task<ledger::job> release_one(release_job order);
   template <class Order>
@@ -180,8 +184,9 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   // --- results (coordinator_results.cpp)
   runtime::task<noted> take_ready(from_node<ready> word);
   runtime::task<noted> take_failed(from_node<failed> word);
-  runtime::task<> pick_up(ledger::job job, std::string node);
-  runtime::task<bool> pick_up_once(ledger::job job, std::string node);
+  runtime::task<> pick_up(std::string id, std::string node);
+  enum class pulled : std::uint8_t { settled, again, damaged };
+  runtime::task<pulled> pick_up_once(std::string id, std::string node, bool last_try);
   runtime::task<> tell_curve(ledger::job job);
   runtime::task<base::result<>> pull_artifact(ledger::job job, std::string node, artifact_ref what);
   runtime::task<base::result<chunk>> ask_chunk_of(
@@ -206,10 +211,12 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   std::set<std::string> full_nodes() const;
 
   runtime::task<base::result<ledger::job>> advance(ledger::edge step);
-  // The edge to `failed` with its webhook; fence, node and event are the caller's.
+  // The edge to `failed` with its event and webhook; fence and node are the caller's.
   ledger::edge failing(
-      const ledger::job& job, ledger::state_set from, std::string_view code, std::string why) const;
-  runtime::task<std::vector<ledger::job>> all_jobs(ledger::state_set states);
+      const ledger::job& job, ledger::state_set from, std::string_view code,
+      std::string_view why) const;
+  runtime::task<base::result<std::vector<ledger::job>>> all_jobs(
+      ledger::state_set states, std::string node = {});
 
   coordinator_services services_;
   ledger_calls<coordinator> ledger_;
@@ -219,8 +226,12 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   std::map<std::string, std::int64_t> full_until_ms_;  // nodes that refused for lack of space
   std::map<std::string, receipt> received_at_;         // by job: when `received` came
   std::set<std::string> busy_;                         // jobs that a coroutine of ours is moving
+  std::set<std::string> validating_;                   // those of them whose inputs are being read
   std::set<std::string> picking_;                      // jobs whose result is being picked up
   std::set<std::string> timed_;                        // "job/fence" with an ask_when_late
+  // When each paused job was paused, on the clock that nobody sets. A job unknown here was paused
+  // before this process began.
+  std::map<std::string, std::chrono::milliseconds> paused_at_;
   std::map<std::string, bool> awaited_;  // nodes with an await_return; true: look once more
   std::map<std::string, std::uint64_t> departed_;  // epoch of each node's last lost session
   bool dispatching_ = false, dispatch_again_ = false;

@@ -8,6 +8,7 @@
 #include "actors/coordinator.hpp"
 #include "actors/dataset_check.hpp"
 #include "actors/wire_json.hpp"
+#include "base/encoding.hpp"
 #include "base/log.hpp"
 #include "runtime/ask.hpp"
 #include "runtime/sleep.hpp"
@@ -21,6 +22,11 @@ using ledger::job_state;
 
 namespace {
 
+// Inputs read at the same time. One thread reads them; more would only fill its queue.
+constexpr std::size_t validations_max = 4;
+// When the ledger could not write, or its queue was full.
+constexpr auto try_again = std::chrono::seconds{5};
+
 constexpr ledger::state_set waiting_states{job_state::submitted, job_state::queued};
 constexpr ledger::state_set cancellable_states{job_state::submitted,    job_state::queued,
                                                job_state::offered,      job_state::running,
@@ -30,8 +36,15 @@ constexpr ledger::state_set cancellable_states{job_state::submitted,    job_stat
 constexpr auto sweep_rest = std::chrono::hours{1};
 
 // What an edge says to whoever reads the job's events.
-ledger::new_event line(std::string text, ledger::event_level level = ledger::event_level::info) {
-  return ledger::new_event{std::move(text), level};
+ledger::new_event line(
+    std::string_view text, ledger::event_level level = ledger::event_level::info) {
+  return ledger::new_event{base::clip_utf8(text, ledger::limits::text_bytes_max), level};
+}
+
+// Somebody else moved the job on: nothing is left to do here. Other errors may pass.
+bool is_settled(const error& why) {
+  return why.code == errc::failed_precondition || why.code == errc::not_found ||
+         why.code == errc::stale || why.code == errc::permission_denied;
 }
 
 std::chrono::milliseconds next_deadline(const coordinator_timing& timing, double seconds_left) {
@@ -72,11 +85,11 @@ runtime::task<> coordinator::dispatch() {
   do {
     dispatch_again_ = false;
     auto jobs = co_await all_jobs(waiting_states);
-    for (auto& job : jobs) {
+    if (!jobs) tasks().spawn(dispatch_later(try_again));
+    for (const auto& job : jobs ? *jobs : std::vector<ledger::job>{}) {
       if (busy_.contains(job.id)) continue;
       if (job.state == job_state::submitted) {
-        busy_.insert(job.id);
-        tasks().spawn(validate(job));
+        if (validating_.size() < validations_max) tasks().spawn(validate(job.id));
         continue;
       }
       const auto* node = state_.choose(job.kind, job.model_in, full_nodes());
@@ -88,39 +101,61 @@ runtime::task<> coordinator::dispatch() {
   dispatching_ = false;
 }
 
+runtime::task<> coordinator::dispatch_later(std::chrono::milliseconds pause) {
+  co_await runtime::sleep(this, pause);
+  begin_dispatch(wake{});
+}
+
 // submitted -> queued, or failed with the line that is wrong.
-runtime::task<> coordinator::validate(ledger::job job) {
-  auto check = [job, store = services_.artifacts] { return check_inputs(job, *store); };
-  auto checked = co_await runtime::offload(this, *services_.disk, check);
-  ledger::edge step{job.id, job_state::submitted, job_state::queued};
-  if (checked) {
-    step.event = line("files validated, waiting for a node");
-  } else {
-    const auto& why = checked.error().message;
-    step = failing(job, job_state::submitted, "invalid_training_file", why);
-    step.event = line(why, ledger::event_level::error);
+runtime::task<> coordinator::validate(std::string id) {
+  claim mine{busy_, id};
+  claim reading{validating_, id};
+  if (!mine || !reading) co_return;
+  auto job = co_await ledger_.find_job(id);
+  if (job && job->state == job_state::submitted) {
+    auto check = [job = *job, store = services_.artifacts] { return check_inputs(job, *store); };
+    auto checked = co_await runtime::offload(this, *services_.disk, check);
+    ledger::edge step{id, job_state::submitted, job_state::queued};
+    if (checked) {
+      step.event = line("files validated, waiting for a node");
+    } else {
+      const bool gone = checked.error().code == errc::not_found;
+      const auto* code = gone ? "input_lost" : "invalid_training_file";
+      step = failing(*job, job_state::submitted, code, checked.error().message);
+    }
+    auto moved = co_await advance(step);
+    // Otherwise the owner has cancelled meanwhile, or it is tried again.
+    if (!moved && !is_settled(moved.error())) co_await runtime::sleep(this, try_again);
   }
-  co_await advance(step);  // refused when the owner has cancelled meanwhile
-  busy_.erase(job.id);
+  reading.give_up();
+  mine.give_up();
   begin_dispatch(wake{});
 }
 
 // Grant, offer, "received". Whatever goes wrong with the link is paused by see_off and settled by
 // greet.
 runtime::task<> coordinator::run(ledger::job job, std::string node) {
-  if (!busy_.insert(job.id).second) co_return;
+  claim mine{busy_, job.id};
+  if (!mine) co_return;
   state_.lease(node, job.id);
   auto granted = co_await ledger_.grant(job, node);
-  auto inputs =
-      granted ? inputs_of(granted->spec_json) : result<std::vector<artifact_ref>>{granted.error()};
+  if (!granted) {
+    state_.end_lease(job.id);
+    if (!is_settled(granted.error())) tasks().spawn(dispatch_later(try_again));
+    co_return;
+  }
+  paused_at_.erase(job.id);
+  auto inputs = inputs_of(granted->spec_json);
   auto* at = find_connected(node);
   if (!inputs || !at) {
-    // Without a grant nothing happened; with one, and the node gone meanwhile, the ledger pauses
-    // it.
-    if (granted && !at) co_await pause_jobs(node, "the link was lost");
-    if (granted && !inputs) co_await refused(*granted, node, inputs.error());
     state_.end_lease(job.id);
-    busy_.erase(job.id);
+    if (!inputs) co_await refused(*granted, node, inputs.error());
+    if (inputs)
+      co_await pause_one(*granted, "the link was lost");  // the grant came too late for it
+    mine.give_up();
+    // A hello in between left it to this coroutine.
+    if (find_connected(node)) tasks().spawn(recheck(job.id, node));
+    tasks().spawn(await_return(node));
     co_return;
   }
   const auto account = at->account;
@@ -149,13 +184,13 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
       count_phase(job.id, "request", before, out, took.count());
       count_phase(job.id, "acknowledgement", before, in, 0);
       received_at_[job.id] = {epoch, after};
-      tasks().spawn(ask_when_late(*moved));
+      tasks().spawn(ask_when_late(moved->id, moved->fence));
       watch_again(*moved);
     }
   } else {
     co_await refused(*granted, node, answer.error());
   }
-  busy_.erase(job.id);
+  mine.give_up();
   if (const auto* now = find_connected(node); !answer && now) {
     // Linked, and yet the job may be in lost_contact: see recheck.
     if (now->epoch != epoch) tasks().spawn(recheck(job.id, node));
@@ -172,8 +207,7 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
     case errc::unavailable:
     case errc::deadline_exceeded: {
       // On a lost link see_off has paused it already; then this is refused, which is as good.
-      co_await ledger_.pause_job(job, why.message);
-      state_.end_lease(job.id);
+      co_await pause_one(std::move(job), why.message);
       break;
     }
     case errc::storage_full:
@@ -185,30 +219,39 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
           fmt::format("node {} has no room: {}", node, why.message), ledger::event_level::warn);
       co_await advance(step);
       state_.end_lease(job.id);
-      co_await runtime::sleep(this, services_.timing.full_pause);
+      tasks().spawn(dispatch_later(services_.timing.full_pause));  // other nodes get it meanwhile
       break;
     }
     default: {
       auto step = failing(job, job_state::offered, base::name(why.code), why.message);
       step.fence = job.fence;
-      step.event = line(why.message, ledger::event_level::error);
       auto moved = co_await advance(step);
       if (moved) ended(*moved);
     }
   }
 }
 
+// One job to lost_contact.
+runtime::task<result<ledger::job>> coordinator::pause_one(ledger::job job, std::string why) {
+  auto reason = base::clip_utf8(why, ledger::limits::text_bytes_max);
+  auto paused = co_await ledger_.pause_job(job, std::move(reason));
+  state_.end_lease(job.id);
+  if (paused) paused_at_[job.id] = services_.clock->steady();
+  co_return paused;
+}
+
 // A hung process still answers keepalives. So a job that has been silent past its deadline is asked
 // once; no answer is lost contact, an answer buys it time: three times what the node expects to
 // need.
-runtime::task<> coordinator::ask_when_late(ledger::job job) {
-  const auto key = fmt::format("{}/{}", job.id, job.fence);
-  if (!timed_.insert(key).second) co_return;
+runtime::task<> coordinator::ask_when_late(std::string id, std::uint64_t fence) {
+  const claim mine{timed_, fmt::format("{}/{}", id, fence)};
+  if (!mine) co_return;
   auto deadline = services_.timing.deadline;
   for (;;) {
     co_await runtime::sleep(this, deadline);
-    auto now = co_await ledger_.find_job(job.id);
-    if (!now || now->state != job_state::running || now->fence != job.fence) break;
+    auto now = co_await ledger_.find_job(id);
+    if (!now && now.error().code != errc::not_found) continue;  // the ledger is busy: later
+    if (!now || now->state != job_state::running || now->fence != fence) break;
     auto* at = find_connected(now->node);
     if (!at) break;  // see_off has paused it
     auto answer =
@@ -217,16 +260,11 @@ runtime::task<> coordinator::ask_when_late(ledger::job job) {
       deadline = next_deadline(services_.timing, answer->seconds_left);
       continue;
     }
-    base::log_warning("coordinator", "job {}: {}", job.id, answer.error().text());
-    auto paused =
-        co_await ledger_.pause_job(job, "its deadline passed and the node did not answer");
-    if (paused) {
-      state_.end_lease(job.id);
-      tasks().spawn(await_return(paused->node));
-    }
+    base::log_warning("coordinator", "job {}: {}", id, answer.error().text());
+    auto paused = co_await pause_one(*now, "its deadline passed and the node did not answer");
+    if (paused) tasks().spawn(await_return(paused->node));
     break;
   }
-  timed_.erase(key);
 }
 
 runtime::task<ledger::job> coordinator::cancel_one(cancel_job order) {
@@ -277,18 +315,23 @@ runtime::task<> coordinator::tell_node(ledger::job job) {
 // At the start and every hour: what nobody needs any more goes.
 runtime::task<> coordinator::keep_house() {
   for (;;) {
-    const auto before = services_.clock->wall().count() - services_.timing.retention.count();
-    co_await release_old(before);
-    auto forgotten = co_await ledger_.forget(before, ledger::limits::page_items_max);
-    if (!forgotten) base::log_warning("coordinator", "forget: {}", forgotten.error().text());
-    co_await sweep_artifacts();
+    try {
+      const auto before = services_.clock->wall().count() - services_.timing.retention.count();
+      co_await release_old(before);
+      auto forgotten = co_await ledger_.forget(before, ledger::limits::page_items_max);
+      if (!forgotten) throw failure(forgotten.error());
+      co_await sweep_artifacts();
+    } catch (const failure& f) {  // a full queue or disk: the next hour tries again
+      base::log_warning("coordinator", "keeping house: {}", f.what());
+    }
     co_await runtime::sleep(this, std::chrono::hours{1});
   }
 }
 
 runtime::task<> coordinator::release_old(std::int64_t before_ms) {
   const auto fetched = co_await all_jobs(job_state::fetched);
-  for (const auto& job : fetched) {
+  if (!fetched) throw failure(fetched.error());
+  for (const auto& job : *fetched) {
     if (job.finished_ms.value_or(job.updated_ms) > before_ms) continue;
     try {
       release_job order;

@@ -43,9 +43,14 @@ runtime::task<welcome> coordinator::greet(arrival who) {
   base::log_info(
       "coordinator", "node {} is linked, with {} model(s) and {} job(s)", who.node,
       who.said.models.size(), who.said.held.size());
-  auto jobs = co_await all_jobs(assigned_states);
-  std::erase_if(jobs, [&](const auto& job) { return job.node != who.node; });
-  auto plan = reconcile(jobs, who.said.held);
+  auto jobs = co_await all_jobs(assigned_states, who.node);
+  if (!jobs) {  // without the list every job that the node holds would look unwanted
+    departure gone;
+    gone.node = who.node, gone.epoch = who.epoch, gone.why = "the ledger did not answer";
+    see_off(gone);
+    throw failure(error{errc::unavailable, "the coordinator cannot read its ledger now"});
+  }
+  auto plan = reconcile(*jobs, who.said.held);
   // A grant that is on its way right now is not lost: its own coroutine sees to it.
   std::erase_if(plan.regrant, [&](const auto& job) { return busy_.contains(job.id); });
   welcome answer;
@@ -64,7 +69,7 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
     step.fence = job.fence;
     if (auto moved = co_await advance(step)) ended(*moved);
   }
-  for (auto& job : plan.pick_up) tasks().spawn(pick_up(job, node));
+  for (auto& job : plan.pick_up) tasks().spawn(pick_up(job.id, node));
   for (auto& job : plan.regrant) {
     state_.end_lease(job.id);
     if (job.state == job_state::lost_contact) {
@@ -74,7 +79,7 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
     ledger::edge step{job.id, job_state::offered, job_state::queued};
     if (job.state == job_state::running) {
       // Running there, as far as we knew, and unknown there: pause, then grant anew.
-      auto paused = co_await ledger_.pause_job(job, "the node does not hold it");
+      auto paused = co_await pause_one(job, "the node does not hold it");
       if (paused && find_connected(node)) tasks().spawn(run(*paused, node));
       continue;
     }
@@ -89,6 +94,7 @@ runtime::task<> coordinator::resume(ledger::job job, std::string node) {
   if (job.state == job_state::lost_contact) {
     auto back = co_await ledger_.resume(job, node);
     if (!back) co_return;
+    paused_at_.erase(job.id);
     job = *back;
   }
   if (job.state == job_state::offered && !busy_.contains(job.id)) {
@@ -100,7 +106,7 @@ runtime::task<> coordinator::resume(ledger::job job, std::string node) {
     job = *moved;
   }
   state_.lease(node, job.id);
-  tasks().spawn(ask_when_late(job));
+  tasks().spawn(ask_when_late(job.id, job.fence));
   watch_again(job);
 }
 
@@ -123,7 +129,10 @@ runtime::task<> coordinator::pause_jobs(std::string node, std::string why) {
     base::log_error("coordinator", "jobs of {} not paused: {}", node, paused.error().text());
     co_return;
   }
-  for (const auto& job : *paused) state_.end_lease(job.id);
+  for (const auto& job : *paused) {
+    state_.end_lease(job.id);
+    paused_at_[job.id] = services_.clock->steady();
+  }
 }
 
 // The lease holds for a grace period. After it, another node that can do the job gets it, under a
@@ -139,12 +148,13 @@ runtime::task<> coordinator::await_return(std::string node) {
     co_await runtime::sleep(this, wait);
     wait = services_.timing.grace;
     awaited_[node] = false;
-    auto jobs = co_await all_jobs(job_state::lost_contact);
-    std::erase_if(jobs, [&](const auto& job) { return job.node != node; });
-    if (jobs.empty() && !awaited_[node]) break;
-    for (const auto& job : jobs) {
-      const auto due = std::chrono::milliseconds{job.updated_ms} + services_.timing.grace;
-      if (const auto left = due - services_.clock->wall(); left.count() > 0) {
+    auto jobs = co_await all_jobs(job_state::lost_contact, node);
+    if (!jobs) continue;
+    if (jobs->empty() && !awaited_[node]) break;
+    for (const auto& job : *jobs) {
+      const auto now = services_.clock->steady();
+      const auto since = paused_at_.try_emplace(job.id, now).first->second;
+      if (const auto left = since + services_.timing.grace - now; left.count() > 0) {
         wait = std::min(wait, left);
         continue;
       }
@@ -207,8 +217,16 @@ runtime::task<> coordinator::recover() {
     }
   }
   std::set<std::string> holders;
-  const auto leased = co_await all_jobs(granted_states);
-  for (const auto& job : leased) holders.insert(job.node);
+  auto leased = co_await all_jobs(granted_states);
+  while (!leased) {
+    co_await runtime::sleep(this, std::chrono::seconds{5});
+    leased = co_await all_jobs(granted_states);
+  }
+  for (const auto& job : *leased) {
+    holders.insert(job.node);
+    // The grace period of a pause before this start begins anew: no clock tells how long it was.
+    if (job.state == job_state::lost_contact) paused_at_[job.id] = services_.clock->steady();
+  }
   for (const auto& node : holders) {
     if (find_connected(node)) continue;
     tasks().spawn(pause_jobs(node, "the coordinator was restarted"));

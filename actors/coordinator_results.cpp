@@ -23,6 +23,8 @@ namespace {
 
 // The default pick-up takes what is small; weights stay with the node until somebody asks.
 constexpr std::uint64_t pick_up_bytes_max = 8u << 20;
+// How often bytes may come that are not those promised before the result counts as lost.
+constexpr int damaged_tries_max = 3;
 // Lines of the loss curve that the job's events show.
 constexpr std::size_t curve_lines_max = 20;
 
@@ -102,13 +104,21 @@ runtime::task<noted> coordinator::take_ready(from_node<ready> word) {
     auto moved = co_await advance(step);
     if (!moved) {
       if (moved.error().code == errc::stale) co_return noted{true};
-      throw failure(moved.error());
+      if (moved.error().code != errc::invalid_argument) throw failure(moved.error());
+      // The ledger never takes it, so repeating the word would not help either.
+      auto bad = failing(*job, granted_states, "invalid_result", moved.error().message);
+      bad.fence = said.job.fence;
+      bad.node = word.node;
+      auto over = co_await advance(bad);
+      if (!over) throw failure(over.error());
+      ended(*over);
+      co_return noted{true};
     }
     job = moved;
     count_quiet_phases(*job, said, epoch, now);
   }
   state_.end_lease(job->id);
-  tasks().spawn(pick_up(*job, word.node));
+  tasks().spawn(pick_up(job->id, word.node));
   co_return noted{false};
 }
 
@@ -137,11 +147,10 @@ runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
   if (!job && job.error().code != errc::not_found) throw failure(job.error());
   if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))
     co_return noted{true};
-  const auto why = said.message.substr(0, ledger::limits::text_bytes_max);
-  auto step = failing(*job, granted_states, base::name(static_cast<errc>(said.code)), why);
+  const auto code = base::name(static_cast<errc>(said.code));
+  auto step = failing(*job, granted_states, code, said.message);
   step.fence = said.job.fence;
   step.node = word.node;
-  step.event = ledger::new_event{why, ledger::event_level::error};
   auto moved = co_await advance(step);
   if (!moved) throw failure(moved.error());
   ended(*moved);
@@ -151,60 +160,67 @@ runtime::task<noted> coordinator::take_failed(from_node<failed> word) {
 // ready -> fetched: the small artifacts are verified in the cloud. A lost link leaves it ready; the
 // next hello begins again where the transfer stopped. On an open link it is tried again after a
 // while.
-runtime::task<> coordinator::pick_up(ledger::job job, std::string node) {
-  if (!picking_.insert(job.id).second) co_return;
-  for (;;) {
+runtime::task<> coordinator::pick_up(std::string id, std::string node) {
+  const claim mine{picking_, id};
+  if (!mine) co_return;
+  for (int damaged = 0;;) {
     const auto* before = find_connected(node);
     const auto epoch = before ? before->epoch : 0;
-    if (co_await pick_up_once(job, node)) break;
+    const auto outcome = co_await pick_up_once(id, node, damaged + 1 == damaged_tries_max);
+    if (outcome == pulled::settled) break;
+    if (outcome == pulled::damaged) ++damaged;
     const auto* now_at = find_connected(node);
     if (!now_at) break;
     if (now_at->epoch == epoch) co_await runtime::sleep(this, services_.timing.pick_up_again);
-    const auto now = co_await ledger_.find_job(job.id);
-    if (!now || now->state != job_state::ready || now->fence != job.fence) break;
   }
-  picking_.erase(job.id);
 }
 
-// False when trying again may help.
-runtime::task<bool> coordinator::pick_up_once(ledger::job job, std::string node) {
+// One try. `again` when waiting may help; `damaged` when bytes came that were not those promised: a
+// bad read on the node may be a good one next time, so only the last try calls the result lost.
+runtime::task<coordinator::pulled> coordinator::pick_up_once(
+    std::string id, std::string node, bool last_try) {
+  auto job = co_await ledger_.find_job(id);
+  if (!job && job.error().code != errc::not_found) co_return pulled::again;
+  if (!job || job->state != job_state::ready || job->node != node) co_return pulled::settled;
   auto* at = find_connected(node);
   const auto account = at ? at->account : std::function<link_reading()>{};
   const auto before = reading_of(account);
   const auto begun = services_.clock->steady();
-  auto listed = manifest_of(job.manifest_json);
+  auto listed = manifest_of(job->manifest_json);
   result<> done;
   if (!listed) done = listed.error();
   for (std::size_t i = 0; done && i < listed->artifacts.size(); ++i) {
     const auto& one = listed->artifacts[i];
     if (one.name == model_artifact || one.bytes > pick_up_bytes_max) continue;
-    done = co_await pull_artifact(job, node, one);
+    done = co_await pull_artifact(*job, node, one);
   }
   const auto after = reading_of(account);
-  const bool lost =
-      !done && (done.error().code == errc::corrupt || done.error().code == errc::not_found);
-  if (!done && !lost) {
-    base::log_warning("coordinator", "pick-up of {}: {}", job.id, done.error().text());
-    co_return false;
-  }
-  ledger::edge step{job.id, job_state::ready, done ? job_state::fetched : job_state::failed};
-  step.fence = job.fence;
-  step.event = ledger::new_event{
-      done ? "the result was picked up" : done.error().message,
-      done ? ledger::event_level::info : ledger::event_level::error};
-  if (lost) {
-    step.error_code = "result_lost";
-    step.error_message = done.error().message;
-  }
-  step.outbox = webhook_for(job, done ? "succeeded" : "failed", services_.clock->wall().count());
-  const std::chrono::duration<double> took = services_.clock->steady() - begun;
+  ledger::edge step{id, job_state::ready, job_state::fetched};
   if (done) {
-    count_phase(job.id, "pick-up", before, after, took.count());
-    co_await tell_curve(job);
+    step.event = ledger::new_event{"the result was picked up"};
+    step.outbox = webhook_for(*job, "succeeded", services_.clock->wall().count());
+  } else {
+    base::log_warning("coordinator", "pick-up of {}: {}", id, done.error().text());
+    const bool damaged = done.error().code == errc::corrupt;
+    if (damaged && !last_try) co_return pulled::damaged;
+    if (!damaged && done.error().code != errc::not_found) co_return pulled::again;
+    step = failing(*job, job_state::ready, "result_lost", done.error().message);
   }
+  step.fence = job->fence;
   auto moved = co_await advance(step);
-  if (moved) ended(*moved);
-  co_return true;
+  if (!moved) {
+    co_return moved.error().code == errc::unavailable || moved.error().code == errc::storage_full ||
+            moved.error().code == errc::resource_exhausted
+        ? pulled::again
+        : pulled::settled;
+  }
+  if (done) {
+    const std::chrono::duration<double> took = services_.clock->steady() - begun;
+    count_phase(id, "pick-up", before, after, took.count());
+    co_await tell_curve(*job);
+  }
+  ended(*moved);
+  co_return pulled::settled;
 }
 
 // The loss curve travelled with the result, not during the silence: here it becomes the job's
@@ -256,19 +272,28 @@ runtime::task<artifact_ref> coordinator::bring(bring_artifact order) {
 
 // --- watching: the only thing that breaks the silence, and only while somebody looks
 
-void coordinator::watch_one(watch_job order) { tasks().spawn(begin_watch(std::move(order))); }
+// Known from here on, so that an unwatch which overtakes the ledger's answer finds it; told nothing
+// before the ledger has said whose job it is.
+void coordinator::watch_one(watch_job order) {
+  watchers_[order.watcher] = {order.id, order.sink};
+  tasks().spawn(begin_watch(std::move(order)));
+}
 
 runtime::task<> coordinator::begin_watch(watch_job order) {
   auto job = co_await ledger_.find_job(order.id, order.owner);
+  const auto found = watchers_.find(order.watcher);
+  if (found == watchers_.end()) co_return;
   if (!job) {
+    watchers_.erase(found);
     order.sink->failed(job.error());
     co_return;
   }
   if (ledger::is_final(job->state) || ledger::result_states.contains(job->state)) {
+    watchers_.erase(found);
     order.sink->done(end_of(*job));
     co_return;
   }
-  watchers_[order.watcher] = {order.id, order.sink};
+  found->second.admitted = true;
   gateway::job_progress now;
   now.state = std::string{ledger::name(job->state)};
   order.sink->progress(now);
@@ -277,16 +302,18 @@ runtime::task<> coordinator::begin_watch(watch_job order) {
 
 void coordinator::watch_again(const ledger::job& job) {
   auto* at = find_connected(job.node);
-  const bool watched =
-      std::ranges::any_of(watchers_, [&](const auto& item) { return item.second.job == job.id; });
+  const bool watched = std::ranges::any_of(watchers_, [&](const auto& item) {
+    return item.second.admitted && item.second.job == job.id;
+  });
   if (at && watched) send(at->at, watch{ref_of(job), true});
 }
 
 void coordinator::ended(const ledger::job& job) {
   state_.end_lease(job.id);
   received_at_.erase(job.id);
+  paused_at_.erase(job.id);
   std::erase_if(watchers_, [&](const auto& item) {
-    if (item.second.job != job.id) return false;
+    if (!item.second.admitted || item.second.job != job.id) return false;
     item.second.sink->done(end_of(job));
     return true;
   });
@@ -296,8 +323,9 @@ void coordinator::ended(const ledger::job& job) {
 void coordinator::unwatch(unwatch_job order) {
   const auto found = watchers_.find(order.watcher);
   if (found == watchers_.end()) return;
-  const auto job = found->second.job;
+  const auto [job, sink, admitted] = found->second;
   watchers_.erase(found);
+  if (!admitted) return;  // nobody was told to talk for it
   for (const auto& [id, one] : watchers_)
     if (one.job == job) return;
   // Nobody looks any more: whoever has the job falls silent again.
@@ -307,7 +335,8 @@ void coordinator::unwatch(unwatch_job order) {
 
 void coordinator::note_progress(from_node<progress> step) {
   for (auto& [id, one] : watchers_)
-    if (one.job == step.message.job.id) one.sink->progress(to_gateway(step.message));
+    if (one.admitted && one.job == step.message.job.id)
+      one.sink->progress(to_gateway(step.message));
 }
 
 // --- prompts

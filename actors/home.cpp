@@ -6,6 +6,7 @@
 
 #include "actors/message_types.hpp"
 #include "actors/node.hpp"
+#include "actors/root_actor.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
@@ -38,6 +39,7 @@ link_account account_of(const link::connection& at) {
 // In the order of construction; destroyed the other way round, actors before what they use.
 struct home::parts {
   home_options options;
+  base::unique_fd lock;  // two processes on one spool would undo each other's work
   node_services services;
   std::vector<spool_entry> held;
   std::unique_ptr<runtime::system_host> host;
@@ -69,6 +71,10 @@ result<> home::parts::open_stores() {
     return error{
         errc::failed_precondition, "this folder belongs to a coordinator",
         "give the node a state folder of its own"};
+  if (auto made = base::make_folder(options.state); !made) return made;
+  auto locked = base::lock_folder(options.state);
+  if (!locked) return locked.error();
+  lock = std::move(*locked);
   auto jobs = spool::open(options.state / "spool");
   if (!jobs) return jobs.error();
   services.jobs = std::make_shared<spool>(std::move(*jobs));
@@ -128,6 +134,7 @@ void home::parts::start_node() {
     connect(std::move(exported), std::move(done), std::move(closed));
   };
   node = host->actors().spawn<actors::node>(services, std::move(held));
+  end_process_with(caf::actor_cast<caf::actor>(node), "node actor");
 }
 
 bool has_joined(const home_options& options) {

@@ -18,6 +18,7 @@ result<std::shared_ptr<const loaded_model>> load(const stored_model& from) {
   if (!vocabulary) return vocabulary.error();
   auto how = model::chat_template::from(**file);
   if (!how) return how.error();
+  if (auto ok = (*file)->intact(); !ok) return ok.error();
   return std::make_shared<const loaded_model>(loaded_model{from, *weights, *vocabulary, *how});
 }
 

@@ -8,6 +8,7 @@
 #include <chrono>
 
 #include "actors/wire_json.hpp"
+#include "base/encoding.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/sha256.hpp"
@@ -20,6 +21,8 @@ using base::error;
 using base::result;
 
 namespace {
+
+constexpr std::size_t name_bytes_max = 200;
 
 fs::path note_of(fs::path gguf) { return gguf.replace_extension(".json"); }
 
@@ -53,6 +56,12 @@ std::optional<stored_model> model_store::read(const fs::path& gguf) const {
   }
   stored_model found;
   found.name = gguf.stem().string();
+  const auto odd = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
+  if (found.name.size() > name_bytes_max || !base::is_utf8(found.name) ||
+      std::ranges::any_of(found.name, odd)) {
+    base::log_warning("models", "a file is left out: its name cannot be a model's name");
+    return std::nullopt;
+  }
   found.path = gguf;
   found.bytes = (*file)->bytes();
   found.created = modified_s(gguf);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "runtime/ask.hpp"
+#include "runtime/offload.hpp"
 
 namespace dlls::actors {
 
@@ -39,12 +40,16 @@ node::held* node::find(const job_ref& job) {
   return same ? &found->second : nullptr;
 }
 
-std::vector<served_model> node::models() const {
-  services_.models->refresh();
-  std::vector<served_model> list;
-  for (const auto& one : services_.models->list())
-    list.emplace_back(one.name, one.bytes, one.context, one.created);
-  return list;
+// What the folder holds now: it is read anew, on the disk thread.
+runtime::task<std::vector<served_model>> node::models() {
+  auto read = [store = services_.models] {
+    store->refresh();
+    std::vector<served_model> list;
+    for (const auto& one : store->list())
+      list.emplace_back(one.name, one.bytes, one.context, one.created);
+    return list;
+  };
+  co_return co_await runtime::offload(this, *services_.disk, read);
 }
 
 }  // namespace dlls::actors

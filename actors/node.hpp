@@ -98,6 +98,7 @@ class node final : public runtime::co_actor<node_actor> {
   // --- work (node_work.cpp)
   runtime::task<> work_off();
   std::string next_job() const;
+  runtime::task<> retry_later(job_ref job, std::chrono::seconds pause);
   runtime::task<> work_on(std::string id);
   void note_progress(progress step);
   void relay(tokens piece);
@@ -119,7 +120,7 @@ class node final : public runtime::co_actor<node_actor> {
   runtime::task<base::result<chunk>> ask_input(
       job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
   std::optional<link_account> silence_of(const held& job) const;
-  std::vector<served_model> models() const;
+  runtime::task<std::vector<served_model>> models();
 
   node_services services_;
   base::random_source random_;

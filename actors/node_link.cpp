@@ -73,7 +73,7 @@ runtime::task<bool> node::greet(std::shared_ptr<session> fresh) {
   message.protocol = base::limits::protocol_version;
   message.software = "dlls " DLLS_VERSION;
   message.kinds = known_kinds();
-  message.models = models();
+  message.models = co_await models();
   for (const auto& [id, job] : jobs_)
     message.held.emplace_back(job.entry.order.job, job.entry.state);
   auto answer = co_await runtime::try_ask(this, fresh->door, answer_within, std::move(message));

@@ -16,7 +16,7 @@ namespace {
 // A run has no deadline of its own: the coordinator's deadline asks `status`, its owner cancels.
 constexpr auto no_deadline = std::chrono::hours{24 * 365};
 // How often a job that the disk refused is tried again.
-constexpr auto disk_retry = 60s;
+constexpr std::chrono::seconds disk_retry{60};
 
 }  // namespace
 
@@ -71,8 +71,7 @@ runtime::task<> node::work_on(std::string id) {
   if (!job) co_return;  // cancelled or granted anew meanwhile
   if (!outcome && outcome.error().code == errc::storage_full) {
     base::log_warning("node", "job {} waits for space: {}", id, outcome.error().text());
-    co_await runtime::sleep(this, disk_retry);
-    if (auto* waiting = find(order.job)) waiting->working = false;
+    tasks().spawn(retry_later(order.job, disk_retry));
     co_return;
   }
   auto entry = job->entry;
@@ -94,8 +93,8 @@ runtime::task<> node::work_on(std::string id) {
   if (!job) co_return;
   if (!stored) {  // not sealed on the disk: not ready. Try the whole again; the run resumes
     base::log_error("node", "job {} cannot be sealed: {}", id, stored.error().text());
-    if (stored.error().code != errc::not_found) co_await runtime::sleep(this, disk_retry);
-    if (auto* waiting = find(order.job)) waiting->working = false;
+    const auto pause = stored.error().code == errc::not_found ? 0s : disk_retry;
+    tasks().spawn(retry_later(order.job, pause));
     co_return;
   }
   job->entry = std::move(entry);
@@ -105,10 +104,17 @@ runtime::task<> node::work_on(std::string id) {
       job->entry.state == held_state::sealed ? "ready" : "failed: " + job->entry.why.text());
   if (job->entry.state == held_state::sealed && !job->entry.result.model.empty() && session_) {
     models_changed news;
-    news.models = models();
-    send(session_->door, std::move(news));
+    news.models = co_await models();
+    if (session_) send(session_->door, std::move(news));
   }
-  deliver_soon(id);
+  if (find(order.job)) deliver_soon(id);
+}
+
+// The job stays `working`, so that the worker leaves it alone and goes on with the next.
+runtime::task<> node::retry_later(job_ref job, std::chrono::seconds pause) {
+  co_await runtime::sleep(this, pause);
+  if (auto* waiting = find(job)) waiting->working = false;
+  wake_worker();
 }
 
 void node::note_progress(progress step) {

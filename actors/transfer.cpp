@@ -72,6 +72,15 @@ result<> verify_chunk(
 }
 
 namespace detail {
+namespace {
+
+// A part or folder that vanished here says nothing about the other side.
+error of_own_disk(error why) {
+  if (why.code == errc::not_found) why.code = errc::io;
+  return why;
+}
+
+}  // namespace
 
 result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state) {
   const auto& what = state.what;
@@ -80,7 +89,7 @@ result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state) {
   auto writer = state.store->begin(ledger::expectation{what.bytes, what.sha256});
   if (!writer) {
     if (writer.error().code == errc::already_exists) return std::optional<std::uint64_t>{};
-    return writer.error();
+    return of_own_disk(writer.error());
   }
   state.writer.emplace(std::move(*writer));
   return std::optional{state.writer->size()};
@@ -89,7 +98,7 @@ result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state) {
 result<> write_chunks(transfer_state& state, const std::vector<chunk>& chunks) {
   for (const auto& one : chunks) {
     auto written = state.writer->write_at(one.offset, std::as_bytes(std::span{one.bytes}));
-    if (!written) return written;
+    if (!written) return of_own_disk(written.error());
   }
   return {};
 }
@@ -97,7 +106,7 @@ result<> write_chunks(transfer_state& state, const std::vector<chunk>& chunks) {
 result<> end_transfer(transfer_state& state) {
   auto sealed = state.writer->seal();
   state.writer.reset();
-  if (!sealed) return sealed.error();
+  if (!sealed) return of_own_disk(sealed.error());
   return {};
 }
 

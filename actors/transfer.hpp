@@ -26,8 +26,9 @@ using ask_chunk = std::function<runtime::task<base::result<chunk>>(
     std::uint64_t offset, std::uint32_t bytes_max)>;
 
 // Fetches `what` into the store; success at once when it is there. The owner is the actor that
-// awaits it. corrupt: a chunk or the whole fails its checksum (the part is deleted); the asker's
-// errors pass through and leave the part for the next try.
+// awaits it. corrupt: a chunk fails its checksum (the part stays: the next try goes on behind the
+// last good window), or the whole does (the part is deleted). not_found comes from the asker alone,
+// as do other errors of his, and leaves the part for the next try; the own disk's are io.
 template <class Actor>
 runtime::task<base::result<>> fetch_artifact(
     Actor* self, std::shared_ptr<ledger::artifact_store> store,

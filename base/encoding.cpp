@@ -69,29 +69,51 @@ result<std::vector<std::byte>> from_base64(std::string_view text) {
   return bytes;
 }
 
-bool is_utf8(std::string_view bytes) noexcept {
-  std::size_t i = 0;
+namespace {
+// Bytes of the well-formed character that `bytes` begins with; 0 when it begins with none.
+std::size_t character_bytes(std::string_view bytes) noexcept {
   auto at = [&](std::size_t k) { return static_cast<unsigned char>(bytes[k]); };
-  while (i < bytes.size()) {
-    const unsigned lead = at(i);
-    const std::size_t length = lead < 0x80                   ? 1
-                               : lead >= 0xC2 && lead < 0xE0 ? 2
-                               : lead >= 0xE0 && lead < 0xF0 ? 3
-                               : lead >= 0xF0 && lead < 0xF5 ? 4
-                                                             : 0;
-    if (length == 0 || i + length > bytes.size()) return false;
-    for (std::size_t k = 1; k < length; ++k)
-      if ((at(i + k) & 0xC0) != 0x80) return false;
-    // Table 3-7 of the Unicode Standard: the second byte's range depends on the first.
-    if (length > 2) {
-      const unsigned second = at(i + 1);
-      if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
-          (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F))
-        return false;
-    }
-    i += length;
+  if (bytes.empty()) return 0;
+  const unsigned lead = at(0);
+  const std::size_t length = lead < 0x80                   ? 1
+                             : lead >= 0xC2 && lead < 0xE0 ? 2
+                             : lead >= 0xE0 && lead < 0xF0 ? 3
+                             : lead >= 0xF0 && lead < 0xF5 ? 4
+                                                           : 0;
+  if (length > bytes.size()) return 0;
+  for (std::size_t k = 1; k < length; ++k)
+    if ((at(k) & 0xC0) != 0x80) return 0;
+  // Table 3-7 of the Unicode Standard: the second byte's range depends on the first.
+  if (length > 2) {
+    const unsigned second = at(1);
+    if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
+        (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F))
+      return 0;
   }
-  return true;
+  return length;
+}
+}  // namespace
+
+std::size_t utf8_prefix(std::string_view bytes) noexcept {
+  std::size_t i = 0;
+  while (const auto length = character_bytes(bytes.substr(i))) i += length;
+  return i;
+}
+
+bool is_utf8(std::string_view bytes) noexcept { return utf8_prefix(bytes) == bytes.size(); }
+
+std::string clip_utf8(std::string_view text, std::size_t bytes_max) {
+  constexpr std::string_view replacement = "\xEF\xBF\xBD";
+  std::string clipped;
+  while (!text.empty()) {
+    const auto length = character_bytes(text);
+    const auto character = length ? text.substr(0, length) : replacement;
+    text.remove_prefix(length ? length : 1);
+    if (character.front() == '\0') continue;
+    if (clipped.size() + character.size() > bytes_max) break;
+    clipped += character;
+  }
+  return clipped;
 }
 
 }  // namespace dlls::base

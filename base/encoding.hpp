@@ -1,4 +1,4 @@
-// Bytes as text: hexadecimal (lower case) and base64 (RFC 4648, with padding).
+// Bytes as text: hexadecimal (lower case), base64 (RFC 4648, with padding) and UTF-8.
 #pragma once
 #include <cstddef>
 #include <span>
@@ -19,5 +19,12 @@ result<std::vector<std::byte>> from_hex(std::string_view text);
 result<std::vector<std::byte>> from_base64(std::string_view text);
 // True when `bytes` is well-formed UTF-8 (no overlong forms, no surrogates).
 bool is_utf8(std::string_view bytes) noexcept;
+// Bytes of the longest beginning that is whole, well-formed characters. When four bytes or more
+// are left, or when nothing follows, what is left is malformed; else it may be a character that
+// the next piece completes.
+std::size_t utf8_prefix(std::string_view bytes) noexcept;
+// At most `bytes_max` bytes of a text from outside, fit for JSON, a log line and the ledger: never
+// half a character, without NUL, and with U+FFFD for each byte that is malformed.
+std::string clip_utf8(std::string_view text, std::size_t bytes_max);
 
 }  // namespace dlls::base

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/core.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
@@ -116,6 +117,17 @@ result<> make_folder(const fs::path& folder) {
     return error{errc::io, fmt::format("create {}: {}", folder.string(), failed.message())};
   if (made) fs::permissions(folder, fs::perms::owner_all, failed);
   return {};
+}
+
+result<unique_fd> lock_folder(const fs::path& folder) {
+  const auto path = folder / "lock";
+  unique_fd fd{::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600)};
+  if (!fd) return errno_error("open " + path.string());
+  if (::flock(fd.get(), LOCK_EX | LOCK_NB) == 0) return fd;
+  if (errno != EWOULDBLOCK) return errno_error("lock " + path.string());
+  return error{
+      errc::failed_precondition, fmt::format("another process is working in {}", folder.string()),
+      "stop it first, or give this one a folder of its own"};
 }
 
 result<disk_space> space_at(const fs::path& path) {

@@ -47,6 +47,10 @@ result<> write_at(int fd, std::uint64_t offset, std::span<const std::byte> bytes
 // Creates the folder and its parents, 0700.
 result<> make_folder(const std::filesystem::path& folder);
 
+// Makes the folder this process's own while the descriptor is open; failed_precondition when
+// another process has it. The lock goes with the process, however it ends.
+result<unique_fd> lock_folder(const std::filesystem::path& folder);
+
 struct disk_space {
   std::uint64_t bytes_free = 0;  // to a process without privileges
   std::uint64_t bytes_total = 0;

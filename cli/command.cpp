@@ -143,6 +143,7 @@ void block_signals() {
   const auto set = ending_signals();
   pthread_sigmask(SIG_BLOCK, &set, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file at the process's size limit is an error of that write
 }
 
 int wait_for_signal() {

@@ -34,11 +34,12 @@ result<std::unique_ptr<serving>> start_serving(const settings& from, bool keep_k
   cloud.link_address = from.link_address;
   cloud.link_port = from.link_port;
   cloud.make_key = make_key;
+  cloud.show_key = [&from, keep_key](const std::string& key) {
+    return show_key(from, key, keep_key);
+  };
   auto started = actors::cloud::start(std::move(cloud));
   if (!started) return started.error();
   made->cloud = std::move(*started);
-  if (auto key = made->cloud->made_key())
-    if (auto shown = show_key(from, *key, keep_key); !shown) return shown.error();
   gateway::server_options http;
   http.address = from.http_address;
   http.port = from.http_port;

@@ -47,12 +47,13 @@ class ledger {
 
   // A new job in `submitted`, with its first event. A known (owner, key) with the same canonical
   // body gives the first job again; with another body already_exists. storage_full below the
-  // watermark.
+  // watermark; resource_exhausted past limits::jobs_waiting_max.
   virtual void submit(new_job job, reply<submission> done) = 0;
   // not_found for another owner's job too: ids of others can't be probed.
   virtual void find_job(owner_scope owner, std::string id, reply<job> done) = 0;
   // not_found when `after` is unknown in that scope.
   virtual void list_jobs(job_filter filter, reply<page<job>> done) = 0;
+  virtual void count_jobs(reply<job_counts> done) = 0;
 
   // Moves a job along one edge of states.hpp (by == advance), with the event and the outbox row of
   // that edge, in one transaction; gives the job as it now stands. Refusals write nothing and are

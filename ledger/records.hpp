@@ -6,6 +6,7 @@
 #pragma once
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <utility>
@@ -25,6 +26,8 @@ inline constexpr std::size_t inputs_max = 64;        // input artifacts of one j
 // Progress lines of one job. The edges' own events are never refused.
 inline constexpr std::int64_t events_per_job_max = 10'000;
 inline constexpr std::uint32_t page_items_max = 1000;
+// Jobs that nobody has taken yet, of all owners.
+inline constexpr std::uint32_t jobs_waiting_max = 10'000;
 // A page ends early, with has_more, when its texts pass this: the coordinator has 32 MiB.
 inline constexpr std::size_t page_bytes_max = 2u << 20;
 }  // namespace limits
@@ -167,12 +170,17 @@ struct job_filter {
   std::optional<std::string> owner;  // empty: everybody's
   std::vector<std::string> kinds;    // empty: all
   state_set states;                  // empty: all
+  std::string node;                  // its holder; empty: any
+  bool slim = false;                 // leave spec_json and manifest_json empty, whatever they are
   std::string after;                 // a job id: begin behind it, in the order asked for
   std::uint32_t limit = 20;
   dlls::ledger::order order = order::newest_first;
 
   job_filter() = default;
 };
+
+// Jobs in each state; a state without jobs is not there.
+using job_counts = std::map<job_state, std::uint64_t>;
 
 // An uploaded file's metadata; the bytes are in the artifact store under `sha256`.
 struct file {

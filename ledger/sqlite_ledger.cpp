@@ -83,6 +83,9 @@ class sqlite_backend final : public ledger {
         [filter = std::move(filter)](transaction& t) { return detail::list_jobs(t, filter); },
         std::move(done));
   }
+  void count_jobs(reply<job_counts> done) override {
+    read<job_counts>([](transaction& t) { return detail::count_jobs(t); }, std::move(done));
+  }
   void advance(edge step, reply<job> done) override {
     if (auto ok = detail::validate(step); !ok) return done(ok.error());
     const auto bytes = bytes_of(step);

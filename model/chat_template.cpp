@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "base/encoding.hpp"
+
 namespace dlls::model {
 namespace {
 using base::errc;
@@ -149,7 +151,7 @@ base::result<std::vector<text_part>> chat_template::parts(
   for (auto& m : turns) {
     if (m.role == "developer") m.role = "system";  // OpenAI's newer name for it
     if (m.role != "system" && m.role != "user" && m.role != "assistant")
-      return bad_request(fmt::format("a message has the role '{}'", m.role.substr(0, 64)));
+      return bad_request(fmt::format("a message has the role '{}'", base::clip_utf8(m.role, 64)));
   }
   prompt_builder out;
   if (family_ == chat_family::llama2 || family_ == chat_family::mistral) {

@@ -1,9 +1,6 @@
 #include "model/gguf.hpp"
 
-#include <fcntl.h>
 #include <fmt/core.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
 
 #include <algorithm>
 #include <bit>
@@ -13,7 +10,6 @@
 #include <utility>
 
 #include "base/check.hpp"
-#include "base/file.hpp"
 #include "model/gguf_format.hpp"
 
 static_assert(std::endian::native == std::endian::little, "GGUF is read and written in place");
@@ -312,23 +308,22 @@ class gguf_parser {
 
 base::result<std::shared_ptr<const gguf_file>> gguf_file::open(
     const std::filesystem::path& path, const gguf_limits& limits) {
-  base::unique_fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (!fd) return base::errno_error("open " + path.string());
-  struct stat info {};
-  if (::fstat(fd.get(), &info) != 0) return base::errno_error("stat " + path.string());
-  if (!S_ISREG(info.st_mode))
-    return error{errc::invalid_argument, path.string() + " is not a regular file"};
-  if (info.st_size == 0) return error{errc::corrupt, path.string() + " is empty"};
-  const auto size = static_cast<std::size_t>(info.st_size);
-  void* mapped = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd.get(), 0);
-  if (mapped == MAP_FAILED) return base::errno_error("map " + path.string());
-
+  auto mapping = base::mapped_file::open(path);
+  if (!mapping) return mapping.error();
   std::shared_ptr<gguf_file> file{new gguf_file};
   file->path_ = path;
-  file->mapped_ = {static_cast<const std::byte*>(mapped), size};
-  file->owns_mapping_ = true;
+  file->mapping_ = std::move(*mapping);
+  file->mapped_ = file->mapping_.bytes();
   if (auto failed = gguf_parser{*file, limits}.parse()) return *std::move(failed);
+  if (auto ok = file->intact(); !ok) return ok.error();
   return std::shared_ptr<const gguf_file>{std::move(file)};
+}
+
+base::result<> gguf_file::intact() const {
+  if (!mapping_.damaged()) return {};
+  return error{
+      errc::corrupt, path_.string() + " was changed while it was in use",
+      "replace a model file by renaming the new one over it, never in place"};
 }
 
 base::result<std::shared_ptr<const gguf_file>> gguf_file::view(
@@ -340,10 +335,6 @@ base::result<std::shared_ptr<const gguf_file>> gguf_file::view(
   file->mapped_ = bytes;
   if (auto failed = gguf_parser{*file, limits}.parse()) return *std::move(failed);
   return std::shared_ptr<const gguf_file>{std::move(file)};
-}
-
-gguf_file::~gguf_file() {
-  if (owns_mapping_) ::munmap(const_cast<std::byte*>(mapped_.data()), mapped_.size());
 }
 
 const tensor_info* gguf_file::find(std::string_view tensor_name) const noexcept {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "base/mapped_file.hpp"
 
 namespace dlls::model {
 
@@ -63,8 +64,8 @@ struct gguf_limits {
 };
 
 // An open model file. Immutable, so any number of threads may read it; everything that points into
-// it must keep the shared_ptr. The file must not be changed in place while it is mapped (ours never
-// are: gguf_writer replaces by rename).
+// it must keep the shared_ptr. A file must not be changed in place while it is mapped (ours never
+// are: gguf_writer replaces by rename); one that is cut all the same reads as zeros: see `intact`.
 class gguf_file {
  public:
   // corrupt: bytes that contradict one another or the file's length (the message says what and
@@ -74,9 +75,12 @@ class gguf_file {
   // The same over bytes in memory, which must outlive the object and start at a multiple of 8.
   static base::result<std::shared_ptr<const gguf_file>> view(
       std::span<const std::byte> bytes, const gguf_limits& limits = {});
-  ~gguf_file();
   gguf_file(const gguf_file&) = delete;
   gguf_file& operator=(const gguf_file&) = delete;
+
+  // corrupt when bytes of the file have vanished beneath it. To be asked after reading tensors or
+  // metadata, before the result is used.
+  base::result<> intact() const;
 
   const std::filesystem::path& path() const noexcept { return path_; }
   std::uint64_t bytes() const noexcept { return mapped_.size(); }  // the file's length
@@ -119,8 +123,8 @@ class gguf_file {
   gguf_file() = default;
 
   std::filesystem::path path_;         // empty for a view
+  base::mapped_file mapping_;          // none for a view
   std::span<const std::byte> mapped_;  // the whole file
-  bool owns_mapping_ = false;
   std::uint32_t version_ = 0;
   std::uint64_t alignment_ = 32;
   std::vector<std::string_view> keys_;

@@ -171,6 +171,7 @@ base::result<std::shared_ptr<const llama>> llama::load(
     find_frequencies(load, *file, *w);
     if (load.why().code != base::errc::ok) return load.why();
     w->memory = load.pack();
+    if (auto ok = file->intact(); !ok) return ok.error();
     if (config->tied) w->output = w->embedding;
     return std::shared_ptr<const llama>(new llama(std::move(w)));
   } catch (const std::bad_alloc&) {

@@ -167,6 +167,7 @@ base::result<trainer> trainer::create(
     auto made = std::make_unique<state>(
         std::move(base), std::move(data), std::move(spec), *config, rope_factors, pool);
     if (auto ok = made->start(checkpoint_folder); !ok) return ok.error();
+    if (auto ok = made->base->intact(); !ok) return ok.error();
     return trainer(std::move(made));
   } catch (const std::bad_alloc&) {
     return base::error{base::errc::resource_exhausted, "not enough memory to train this model"};

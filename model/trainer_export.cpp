@@ -73,7 +73,8 @@ base::result<> trainer::export_gguf(
   if (const auto* factors = s.base->find("rope_freqs.weight");
       factors && s.spec.kind == "fine_tune")
     out.add_tensor(factors->name, factors->type, factors->shape, factors->data);
-  return out.write(path);
+  if (auto written = out.write(path); !written) return written;
+  return s.base->intact();  // its metadata went into the file
 }
 
 }  // namespace dlls::model

@@ -155,11 +155,6 @@ step session::find(parser_type& parser) {
 asio::awaitable<step> session::authenticate(std::string presented, std::string from) {
   const auto key_of = throttle_key(from);
   const auto now = [&] { return shared_.options.clock->steady(); };
-  if (!shared_.throttle.may_try(key_of, now())) {
-    auto wrong = refuse(429, "too many failed keys from this address", "too_many_failures");
-    wrong.why.type = "rate_limit_error";
-    co_return wrong;
-  }
   constexpr std::string_view scheme = "bearer ";
   std::string key;
   if (presented.size() > scheme.size() &&
@@ -177,6 +172,12 @@ asio::awaitable<step> session::authenticate(std::string presented, std::string f
     co_return step{};
   }
   if (who.error().code == base::errc::unauthenticated) {
+    // After the look at the key: who guesses must not lock out the owner behind the same address.
+    if (!shared_.throttle.may_try(key_of, now())) {
+      auto wrong = refuse(429, "too many failed keys from this address", "too_many_failures");
+      wrong.why.type = "rate_limit_error";
+      co_return wrong;
+    }
     shared_.throttle.failed(key_of, now());
     base::log_warning("gateway", "{}: refused key on {} {}", from, in_.method, route_->pattern);
   }

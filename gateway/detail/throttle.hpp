@@ -1,4 +1,5 @@
-// Slows down those who guess keys: a bucket of failures for each address.
+// Tells those who guess keys to slow down, and keeps them out of the log: a bucket of failures for
+// each address. A right key always opens.
 #pragma once
 #include <chrono>
 #include <cstddef>
@@ -15,7 +16,8 @@ class auth_throttle {
   static constexpr std::chrono::milliseconds forgiven_every{6'000};
   static constexpr std::size_t addresses_max = 1024;
 
-  // False: this address has failed too often lately; answer 429 without looking at the key.
+  // False: this address has failed too often lately; its next failure is answered 429, and neither
+  // logged nor counted.
   bool may_try(const std::string& address, std::chrono::milliseconds now) const;
   void failed(const std::string& address, std::chrono::milliseconds now);
 

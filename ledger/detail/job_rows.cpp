@@ -16,10 +16,11 @@ using base::result;
 namespace {
 
 // In the order in which job_of reads them.
-#define DLLS_JOB_COLUMNS                                                                        \
+#define DLLS_SLIM_JOB_COLUMNS                                                                   \
   "seq, id, owner, kind, state, paused_from, attempt, fence, node, idempotency_key, model_in, " \
-  "model_out, manifest_json, error_code, error_message, trained_tokens, deadline_ms, "          \
-  "created_ms, updated_ms, started_ms, finished_ms, spec_json"
+  "model_out, error_code, error_message, trained_tokens, deadline_ms, created_ms, updated_ms, " \
+  "started_ms, finished_ms"
+#define DLLS_JOB_COLUMNS DLLS_SLIM_JOB_COLUMNS ", manifest_json, spec_json"
 
 job_state state_of(const std::string& stored) {
   const auto state = parse_job_state(stored);
@@ -27,7 +28,7 @@ job_state state_of(const std::string& stored) {
   return *state;
 }
 
-job_row job_of(const statement& s) {
+job_row job_of(const statement& s, bool slim = false) {
   job_row row;
   auto& j = row.job;
   row.seq = s.integer(0);
@@ -42,15 +43,16 @@ job_row job_of(const statement& s) {
   j.idempotency_key = s.text(9);
   j.model_in = s.text(10);
   j.model_out = s.text(11);
-  j.manifest_json = s.text(12);
-  j.error_code = s.text(13);
-  j.error_message = s.text(14);
-  j.trained_tokens = s.integer(15);
-  j.deadline_ms = s.optional_integer(16);
-  j.created_ms = s.integer(17);
-  j.updated_ms = s.integer(18);
-  j.started_ms = s.optional_integer(19);
-  j.finished_ms = s.optional_integer(20);
+  j.error_code = s.text(12);
+  j.error_message = s.text(13);
+  j.trained_tokens = s.integer(14);
+  j.deadline_ms = s.optional_integer(15);
+  j.created_ms = s.integer(16);
+  j.updated_ms = s.integer(17);
+  j.started_ms = s.optional_integer(18);
+  j.finished_ms = s.optional_integer(19);
+  if (slim) return row;
+  j.manifest_json = s.text(20);
   j.spec_json = s.text(21);
   return row;
 }
@@ -126,6 +128,13 @@ result<submission> submit(transaction& t, const new_job& j) {
     return submission{std::move(row->job), true};
   }
   if (auto room = t.disk.admit_submit(); !room) return room.error();
+  if (t.db.query(
+              "SELECT 1 FROM jobs WHERE state IN ('submitted', 'queued') LIMIT 1 OFFSET ?",
+              limits::jobs_waiting_max - 1)
+          .step())
+    return error{
+        errc::resource_exhausted, fmt::format("{} jobs wait already", limits::jobs_waiting_max),
+        "is a node linked? see `dlls nodes`; cancel what is no longer wanted"};
   const auto id = j.id.empty() ? base::random_id("job-") : j.id;
   const auto written = t.db.run(
       "INSERT INTO jobs (id, owner, kind, state, idempotency_key, body_sha256, deadline_ms,"
@@ -150,6 +159,13 @@ result<job> find_job(
   return std::move(row->job);
 }
 
+result<job_counts> count_jobs(transaction& t) {
+  job_counts counts;
+  auto s = t.db.query("SELECT state, count(*) FROM jobs GROUP BY state");
+  while (s.step()) counts[state_of(s.text(0))] = static_cast<std::uint64_t>(s.integer(1));
+  return counts;
+}
+
 result<page<job>> list_jobs(transaction& t, const job_filter& f) {
   std::int64_t after_seq = 0;
   if (!f.after.empty()) {
@@ -159,8 +175,10 @@ result<page<job>> list_jobs(transaction& t, const job_filter& f) {
   }
   const bool newest = f.order == order::newest_first;
   const auto states = names_of(f.states);
-  std::string sql = "SELECT " DLLS_JOB_COLUMNS " FROM jobs WHERE 1";
+  std::string sql = f.slim ? "SELECT " DLLS_SLIM_JOB_COLUMNS " FROM jobs WHERE 1"
+                           : "SELECT " DLLS_JOB_COLUMNS " FROM jobs WHERE 1";
   if (f.owner) sql += " AND owner = ?";
+  if (!f.node.empty()) sql += " AND node = ?";
   if (!f.kinds.empty()) sql += fmt::format(" AND kind IN ({})", marks(f.kinds.size()));
   if (!states.empty()) sql += fmt::format(" AND state IN ({})", marks(states.size()));
   if (after_seq != 0) sql += newest ? " AND seq < ?" : " AND seq > ?";
@@ -168,6 +186,7 @@ result<page<job>> list_jobs(transaction& t, const job_filter& f) {
 
   auto s = t.db.prepare_once(sql);
   if (f.owner) s.bind(*f.owner);
+  if (!f.node.empty()) s.bind(f.node);
   for (const auto& k : f.kinds) s.bind(k);
   for (const auto n : states) s.bind(n);
   if (after_seq != 0) s.bind(after_seq);
@@ -175,7 +194,7 @@ result<page<job>> list_jobs(transaction& t, const job_filter& f) {
 
   page<job> found;
   for (std::size_t bytes = 0; s.step();) {
-    auto row = job_of(s);
+    auto row = job_of(s, f.slim);
     bytes += text_bytes(row.job);
     const bool full = found.items.size() == f.limit || bytes > limits::page_bytes_max;
     if (full && !found.items.empty()) {

@@ -14,6 +14,7 @@ namespace dlls::ledger::detail {
 base::result<submission> submit(transaction& t, const new_job& j);
 base::result<job> find_job(
     transaction& t, const std::optional<std::string>& owner, const std::string& id);
+base::result<job_counts> count_jobs(transaction& t);
 base::result<page<job>> list_jobs(transaction& t, const job_filter& f);
 
 // The edges: edges.cpp.

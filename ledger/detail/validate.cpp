@@ -106,7 +106,9 @@ result<> validate(const edge& e) {
 }
 
 result<> validate(const job_filter& f) {
-  return first({validate_limit(f.limit), validate_kinds(f.kinds), optional_name("after", f.after)});
+  return first(
+      {validate_limit(f.limit), validate_kinds(f.kinds), optional_name("node", f.node),
+       optional_name("after", f.after)});
 }
 
 result<> validate(const file& f) {

@@ -30,6 +30,8 @@ struct options {
   std::chrono::milliseconds handshake_timeout{10'000};
   // Unfinished handshakes that an endpoint holds at a time; a further one is closed at once.
   std::size_t handshakes_max = 64;
+  // Of them, from one address: one silent peer must not keep the others out.
+  std::size_t handshakes_per_address_max = 16;
 
   // The payload of one frame. Checked on arrival before a byte is allocated, and before sending: a
   // request of ours that is larger fails alone (caf::sec::invalid_argument), the link lives on.

@@ -374,16 +374,7 @@ TEST_CASE("a word under a stale fence is dropped at the door's other side, whoev
   w.hold_work(home);
   const auto id = w.submit({content});
   REQUIRE(until_state(w, id, job_state::running));
-  auto& link = home.link;
-  // As the node would: over its link.
-  auto say = [&](auto message) {
-    auto got = std::make_shared<std::optional<base::result<actors::noted>>>();
-    w.system().outside().ask<actors::noted>(
-        link, 1min, std::move(message), [got](base::result<actors::noted> r) { got->emplace(r); });
-    w.until([&] { return got->has_value(); });
-    REQUIRE(got->has_value());
-    return **got;
-  };
+  const auto say = [&](auto message) { return w.say(home, std::move(message)); };
   for (const auto& [attempt, fence] :
        std::vector<std::pair<std::uint32_t, std::uint64_t>>{{0, 0}, {2, 1}, {1, 2}, {9, 9}}) {
     actors::ready word;

@@ -92,6 +92,8 @@ runtime::task<Answer> wire::to_node(Message message) {
   const auto name = short_name<Message>();
   co_await pass(name);
   auto answer = co_await runtime::try_ask(this, at_, ever, std::move(message));
+  if constexpr (std::is_same_v<Answer, chunk>)
+    if (answer && !answer->bytes.empty() && world_.damages_chunk()) answer->bytes[0] ^= 1;
   co_await pass(name + " answered");
   if (!answer) throw base::failure(answer.error());
   co_return std::move(*answer);
@@ -308,6 +310,18 @@ void world::tell_progress(node_process& node, const std::string& id, double seco
   step.seconds_left = seconds_left;
   caf::anon_send(node.actor, step);
   settle();
+}
+
+void world::watch(
+    const std::string& id, bool watching, std::shared_ptr<gateway::progress_sink> sink) {
+  if (!watching) {
+    unwatch_job order;
+    order.watcher = 7;
+    return caf::anon_send(coordinator_, order);
+  }
+  watch_job order;
+  order.owner = "me", order.id = id, order.watcher = 7, order.sink = std::move(sink);
+  caf::anon_send(coordinator_, std::move(order));
 }
 
 void world::let_work(node_process& node) {

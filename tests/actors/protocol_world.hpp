@@ -24,6 +24,7 @@
 #include "actors/door.hpp"
 #include "actors/message_types.hpp"
 #include "actors/node.hpp"
+#include "gateway/backend.hpp"
 #include "tests/ledger/ledger_fixture.hpp"
 #include "tests/support/virtual_system.hpp"
 
@@ -123,6 +124,22 @@ class world {
   // Messages of that name get lost, and never an answer.
   void lose(const std::string& name) { lost_.insert(name); }
   void find_again() { lost_.clear(); }
+  // The bytes of the next `n` chunks of results are wrong when they arrive.
+  void damage_chunks(int n) { damaged_chunks_ = n; }
+  // From now on the ledger answers nothing; a restart of the coordinator ends it.
+  void break_ledger() { ledger_->close(); }
+  // As somebody with that key would: over the coordinator itself. False in `watching` looks away.
+  void watch(const std::string& id, bool watching, std::shared_ptr<gateway::progress_sink> sink);
+  // Says a word to the cloud as the node would, over its link.
+  template <class Message>
+  base::result<actors::noted> say(node_process& node, Message message) {
+    auto got = std::make_shared<std::optional<base::result<actors::noted>>>();
+    system_->outside().ask<actors::noted>(
+        node.link, std::chrono::minutes{1}, std::move(message),
+        [got](base::result<actors::noted> r) { got->emplace(r); });
+    until([&] { return got->has_value(); });
+    return got->value();
+  }
   // Each message that passes cuts its link with this probability, `cuts_max` times in all.
   void cut_at_random(double probability, int cuts_max);
 
@@ -150,6 +167,7 @@ class world {
   // --- for wires
   // Whether the link must go down now.
   bool passes(const std::string& node, const std::string& name);
+  bool damages_chunk() { return damaged_chunks_ > 0 && damaged_chunks_-- > 0; }
   bool is_lost(const std::string& name) const { return lost_.contains(name); }
 
  private:
@@ -171,6 +189,7 @@ class world {
   std::shared_ptr<ledger::ledger> ledger_;
   actors::coordinator_actor coordinator_;
   std::uint64_t epochs_ = 0;
+  int damaged_chunks_ = 0;
   std::vector<ledger::outbox_row> webhooks_;
 
   std::string cut_name_;

@@ -47,6 +47,31 @@ TEST_CASE("UTF-8 is judged by the Unicode table") {
     CHECK_FALSE(is_utf8(bad));
 }
 
+TEST_CASE("the well-formed beginning of a text ends before what is broken or unfinished") {
+  CHECK(utf8_prefix("") == 0);
+  CHECK(utf8_prefix("ab\xC3\xA4") == 4);
+  CHECK(utf8_prefix("ab\xC3") == 2);
+  CHECK(utf8_prefix("ab\xF0\x9F\x98") == 2);
+  CHECK(utf8_prefix("a\x80z") == 1);
+}
+
+TEST_CASE("a clipped text has no half character, no NUL and no malformed byte") {
+  CHECK(clip_utf8("plain", 64) == "plain");
+  CHECK(clip_utf8("plain", 3) == "pla");
+  CHECK(clip_utf8("plain", 0).empty());
+  CHECK(clip_utf8("a\xC3\xA4z", 2) == "a");
+  CHECK(clip_utf8("a\xC3\xA4z", 3) == "a\xC3\xA4");
+  CHECK(clip_utf8({"a\0b", 3}, 64) == "ab");
+  CHECK(clip_utf8("a\xFFz\xC3", 64) == "a\xEF\xBF\xBDz\xEF\xBF\xBD");
+  CHECK(clip_utf8("\xED\xA0\x80", 6) == "\xEF\xBF\xBD\xEF\xBF\xBD");
+  const std::string mixed = "\xED\x95\x9C\xF0\x9F\x98\x80\xC3\xA4 \x80 end";
+  for (std::size_t most = 0; most < 24; ++most) {
+    const auto got = clip_utf8(mixed, most);
+    CHECK(got.size() <= most);
+    CHECK(is_utf8(got));
+  }
+}
+
 TEST_CASE("a durable write replaces the whole file or nothing") {
   const auto folder = fs::temp_directory_path() / random_id("dlls-test-");
   REQUIRE(make_folder(folder));

@@ -2,6 +2,7 @@
 One function a line of the list; each prints its name when it has passed."""
 import hashlib
 import os
+import pathlib
 import shutil
 import signal
 import socket
@@ -13,6 +14,9 @@ import tempfile
 import time
 
 from dlls_process import BIN, MODEL, MODEL_FILE, Dlls, Refused, free_port, until
+
+
+FACTS = pathlib.Path(__file__).parents[2] / "examples/facts.jsonl"
 
 
 def expect(refused_by, status, *words):
@@ -61,15 +65,36 @@ def bad_gguf(dlls):
         b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, 8, 1 << 61))
     (models / "huge-count.gguf").write_bytes(b"GGUF" + struct.pack("<IQQ", 3, 1 << 40, 1 << 40))
     (models / "no-gguf.gguf").write_bytes(os.urandom(1000))
+    os.mkfifo(models / "fifo.gguf")  # whose open would wait for a writer
     dlls.kill("node", signal.SIGTERM)
     dlls.start_node()
     dlls.wait_linked()
-    for name in ("truncated", "cut-header", "huge-array", "huge-count", "no-gguf"):
+    for name in ("truncated", "cut-header", "huge-array", "huge-count", "no-gguf", "fifo"):
         until(f"the log names {name}", lambda: f"{name}.gguf is left out" in dlls.log("node"))
         (models / f"{name}.gguf").unlink()
         tool = dlls.run("tokenize", "-m", str(models / "none.gguf"), "--text", "x")
         assert tool.returncode == 2
     still_works(dlls)
+
+
+def model_cut_in_use(dlls):
+    """A model file that is cut while a training reads it costs that job, not the node."""
+    if not MODEL_FILE.exists():
+        return "no model"
+    other = Dlls(with_model=True)
+    try:
+        other.start()
+        facts = other.upload("facts.jsonl", FACTS.read_bytes())
+        job = other.post("/v1/fine_tuning/jobs", {"model": MODEL, "training_file": facts["id"],
+                                                  "hyperparameters": {"n_epochs": 2}})["id"]
+        until("it runs", lambda: other.get(f"/v1/jobs/{job}")["state"] == "running")
+        os.truncate(other.home / "models" / f"{MODEL}.gguf", 5000)
+        ended = other.wait_job(job)
+        assert ended["state"] == "failed" and ended["error"]["message"], ended
+        other.alive("node")
+        still_works(other)
+    finally:
+        other.stop()
 
 
 def no_model_file(dlls):
@@ -151,6 +176,7 @@ def bad_tokens(dlls):
     token = dlls.post("/v1/enrolments", {"name": "second"})["token"]
     head, secret, ca = token.split(".")
     said(join(dlls, "nonsense"), 2)
+    expect(lambda: dlls.post("/v1/enrolments", {"name": "../x"}), 400, "no name for a node")
     unknown = ("A" if secret[0] != "A" else "B") + secret[1:]
     said(join(dlls, f"{head}.{unknown}.{ca}"), 4, "dlls enroll")
     brief = dlls.post("/v1/enrolments", {"name": "second", "ttl_s": 1})
@@ -223,6 +249,42 @@ def port_in_use(dlls):
     still_works(dlls)
 
 
+def first_start_fails(dlls):
+    """A start that fails must not use up the one key that is shown."""
+    fresh = Dlls()
+    try:
+        said(fresh.run("coordinator", "--keep-key", "--http", f"127.0.0.1:{fresh.http}", "--link",
+                       f"127.0.0.1:{dlls.link}", program="dlls-coordinator"), 3, str(dlls.link))
+        (fresh.home / "api-key").mkdir()
+        said(fresh.run("coordinator", "--keep-key", "--http", f"127.0.0.1:{fresh.http}", "--link",
+                       f"127.0.0.1:{fresh.link}", program="dlls-coordinator"), 1, "api-key")
+        (fresh.home / "api-key").rmdir()
+        fresh.start_coordinator()
+        assert fresh.get("/v1/models")["data"] == []
+    finally:
+        fresh.stop()
+
+
+def same_folder(dlls):
+    """A second node on the folder of a running one, by mistake: it is told, and disturbs nothing."""
+    said(dlls.run("node", "--join", f"127.0.0.1:{dlls.link}"), 3, "another process")
+    still_works(dlls)
+
+
+def lost_ledger(dlls):
+    """Without its ledger a coordinator must not begin anew under the old authority, silently."""
+    other = Dlls()
+    try:
+        other.start_coordinator()
+        other.kill("coordinator", signal.SIGTERM)
+        for file in (other.home / "coordinator").glob("ledger.db*"):
+            file.unlink()
+        said(other.run("coordinator", "--http", f"127.0.0.1:{other.http}", "--link", f"127.0.0.1:{other.link}",
+                       program="dlls-coordinator"), 1, "backup")
+    finally:
+        other.stop()
+
+
 def open_address(dlls):
     said(dlls.run("coordinator", "--http", f"0.0.0.0:{free_port()}", "--link", f"127.0.0.1:{free_port()}",
                   "--state", str(dlls.home / "open"), program="dlls-coordinator"), 4, "behind")
@@ -260,7 +322,7 @@ def bad_settings(dlls):
 
 
 CASES = [bad_json, broken_training_line, too_long_prompt, bad_tokens, other_authority, other_version, port_in_use,
-         open_address, bad_settings, full_disk, no_model_file, bad_gguf]
+         first_start_fails, same_folder, lost_ledger, open_address, bad_settings, full_disk, no_model_file, model_cut_in_use, bad_gguf]
 
 
 def main():

@@ -2,6 +2,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/encoding.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -95,6 +96,13 @@ TEST_CASE("a conversation that the model can't follow is refused") {
     CHECK(refusal(family, {{"user", "x"}, {"system", "y"}}) == invalid);
     CHECK(refusal(family, {{"user", "x"}, {"assistant", "y"}}) == invalid);
   }
+}
+
+TEST_CASE("a refused role is quoted without cutting a character in two") {
+  const std::vector<chat_message> odd{{std::string(63, 'a') + "\xC3\xA4", "x"}};
+  const auto refused = chat_template{chat_family::chatml}.render(odd, true);
+  REQUIRE_FALSE(refused);
+  CHECK(base::is_utf8(refused.error().message));
 }
 
 TEST_CASE("a model without a template speaks ChatML if it has the tokens, and plainly if not") {

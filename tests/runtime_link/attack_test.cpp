@@ -399,3 +399,17 @@ TEST_CASE("a crowd of half-open connections is bounded, and lets the next one in
   node_side node;
   CHECK(node.dial(coordinator.port, issued.of("node", "gpu0")).result);
 }
+
+TEST_CASE("one silent address does not keep the others out") {
+  certificates issued;
+  auto few = test_options();
+  few.handshakes_per_address_max = 3;
+  coordinator_side coordinator{issued, few};
+  const raw_options silent{{}, "", 0, INADDR_LOOPBACK + 1};
+  std::vector<std::unique_ptr<raw_peer>> crowd;
+  for (int i = 0; i < 3; ++i) crowd.push_back(std::make_unique<raw_peer>(coordinator.port, silent));
+  raw_peer late{coordinator.port, silent};
+  CHECK(late.is_closed_by_peer());
+  node_side node;
+  CHECK(node.dial(coordinator.port, issued.of("node", "gpu0")).result);
+}

@@ -29,6 +29,11 @@ raw_peer::raw_peer(std::uint16_t port, const raw_options& o) : tls_(std::make_un
   to.sin_family = AF_INET;
   to.sin_port = htons(port);
   to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  sockaddr_in from{};
+  from.sin_family = AF_INET;
+  from.sin_addr.s_addr = htonl(o.from);
+  if (::bind(socket_, reinterpret_cast<sockaddr*>(&from), sizeof from) != 0)
+    throw std::runtime_error("a raw peer cannot have that address");
   const timeval limit{std::chrono::seconds{patience}.count(), 0};
   ::setsockopt(socket_, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
   if (::connect(socket_, reinterpret_cast<sockaddr*>(&to), sizeof to) != 0)

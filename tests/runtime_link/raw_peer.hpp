@@ -1,5 +1,7 @@
 // A peer that speaks TLS and BASP by hand, so that it can say what CAF never would.
 #pragma once
+#include <netinet/in.h>
+
 #include <caf/all.hpp>
 #include <caf/io/basp/all.hpp>
 #include <cstdint>
@@ -16,7 +18,8 @@ using bytes = std::vector<char>;
 struct raw_options {
   link::credentials own;  // no certificate: shows none
   std::string protocol = "dlls-link/1";
-  int tls_max = 0;  // 0: the newest
+  int tls_max = 0;                       // 0: the newest
+  std::uint32_t from = INADDR_LOOPBACK;  // its own address
 };
 
 // Blocking, each operation for at most `patience`.

@@ -26,9 +26,11 @@ constexpr std::chrono::milliseconds accept_again_after{100};
 
 struct handshake_count {
   std::shared_ptr<core> owner;
-  explicit handshake_count(std::shared_ptr<core> c) : owner(std::move(c)) {}
+  std::string address;
+  handshake_count(std::shared_ptr<core> c, std::string a)
+      : owner(std::move(c)), address(std::move(a)) {}
   handshake_count(const handshake_count&) = delete;
-  ~handshake_count() { owner->end_handshake(); }
+  ~handshake_count() { owner->end_handshake(address); }
 };
 
 void report(const listener& to, std::string who, const error& why) {
@@ -78,9 +80,9 @@ handover_ptr open_door(
 }
 
 asio::awaitable<void> greet(
-    std::shared_ptr<core> c, std::shared_ptr<const listener> to,
-    std::shared_ptr<conversation> talk) {
-  const handshake_count counted{c};
+    std::shared_ptr<core> c, std::shared_ptr<const listener> to, std::shared_ptr<conversation> talk,
+    std::string address) {
+  const handshake_count counted{c, std::move(address)};
   const auto remote = talk->remote();
   talk->start_deadline(c->opts().handshake_timeout);
   auto shaken = co_await talk->handshake(to->context, to->rules, true);
@@ -133,11 +135,13 @@ asio::awaitable<void> accept_all(
       continue;
     }
     auto talk = std::make_shared<conversation>(std::move(socket));
-    if (!c->begin_handshake()) {
+    const auto address = talk->remote_address();
+    if (!c->begin_handshake(address)) {
       report(*to, talk->remote(), {errc::resource_exhausted, "too many handshakes at a time"});
       continue;
     }
-    asio::co_spawn(acceptor->get_executor(), greet(c, to, std::move(talk)), asio::detached);
+    asio::co_spawn(
+        acceptor->get_executor(), greet(c, to, std::move(talk), address), asio::detached);
   }
 }
 

@@ -129,4 +129,10 @@ std::string conversation::remote() const {
   return failed ? "somebody" : fmt::format("{}:{}", end.address().to_string(), end.port());
 }
 
+std::string conversation::remote_address() const {
+  boost::system::error_code failed;
+  const auto end = socket_.remote_endpoint(failed);
+  return failed ? "" : end.address().to_string();
+}
+
 }  // namespace dlls::runtime::link::detail

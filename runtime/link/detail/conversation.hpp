@@ -40,7 +40,8 @@ class conversation : public std::enable_shared_from_this<conversation> {
   tcp::socket& socket() noexcept { return socket_; }
   const std::shared_ptr<session>& tls() const noexcept { return tls_; }
   // "127.0.0.1:4000", of the other end.
-  std::string remote() const;
+  std::string remote() const;          // with its port
+  std::string remote_address() const;  // without
 
  private:
   asio::awaitable<base::result<>> read(std::string* into, std::size_t size);

@@ -127,10 +127,18 @@ void core::hand_over(handover_ptr link, const std::shared_ptr<conversation>& tal
   caf::anon_send(broker, std::move(link));
 }
 
-bool core::begin_handshake() {
+bool core::begin_handshake(const std::string& address) {
   if (handshakes_ >= opts_.handshakes_max) return false;
+  auto& same = handshakes_from_[address];
+  if (same >= opts_.handshakes_per_address_max) return false;
+  ++same;
   ++handshakes_;
   return true;
+}
+
+void core::end_handshake(const std::string& address) {
+  --handshakes_;
+  if (--handshakes_from_[address] == 0) handshakes_from_.erase(address);
 }
 
 }  // namespace dlls::runtime::link::detail

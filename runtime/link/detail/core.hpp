@@ -64,9 +64,9 @@ class core : public std::enable_shared_from_this<core> {
   // The socket goes to the broker. The deadline runs on until CAF's handshake is done.
   void hand_over(handover_ptr link, const std::shared_ptr<conversation>& talk);
 
-  // Counts handshakes in progress; false when there are too many.
-  bool begin_handshake();
-  void end_handshake() { --handshakes_; }
+  // Counts handshakes in progress, in all and for each address; false when there are too many.
+  bool begin_handshake(const std::string& address);
+  void end_handshake(const std::string& address);
 
  private:
   gate::verdict bind(const std::shared_ptr<link_state>& link, const caf::node_id& node);
@@ -80,7 +80,9 @@ class core : public std::enable_shared_from_this<core> {
   std::thread thread_;
   std::atomic<bool> thread_ended_{false};
   std::vector<std::shared_ptr<tcp::acceptor>> acceptors_;  // endpoint's thread
-  std::size_t handshakes_ = 0;                             // endpoint's thread
+  // Both on the endpoint's thread.
+  std::size_t handshakes_ = 0;
+  std::map<std::string, std::size_t> handshakes_from_;
 
   std::mutex mutex_;
   caf::actor broker_;  // null once stopped

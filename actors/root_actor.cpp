@@ -1,0 +1,21 @@
+#include "actors/root_actor.hpp"
+
+#include <caf/actor.hpp>
+#include <caf/actor_cast.hpp>
+#include <caf/exit_reason.hpp>
+#include <cstdlib>
+
+#include "base/log.hpp"
+
+namespace dlls::actors {
+
+void end_process_with(const caf::actor& root, const char* name) {
+  root->attach_functor([name](const caf::error& reason) {
+    if (reason == caf::exit_reason::user_shutdown) return;
+    base::log_error(
+        "process", "the {} has ended ({}): so does the process", name, caf::to_string(reason));
+    std::_Exit(EXIT_FAILURE);  // what was acknowledged is on the disk; nothing else may run on
+  });
+}
+
+}  // namespace dlls::actors
