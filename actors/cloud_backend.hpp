@@ -10,6 +10,7 @@
 #include <string>
 
 #include "actors/coordinator.hpp"
+#include "base/random.hpp"
 #include "gateway/backend.hpp"
 #include "ledger/artifact_store.hpp"
 #include "ledger/ledger.hpp"
@@ -108,7 +109,9 @@ class cloud_backend final : public gateway::backend,
   void open_blob(std::string sha256, gateway::reply<std::shared_ptr<gateway::content>> done);
 
   backend_services services_;
-  std::atomic<std::uint64_t> next_{1};  // names generations and watchers
+  // Names generations and watchers. Drawn anew by each process: a node may still be at work on what
+  // the one before asked.
+  std::atomic<std::uint64_t> next_{base::secure_random_u64()};
 };
 
 // Where the outbox finds the endpoint of an owner: a setting of the ledger.

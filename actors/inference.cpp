@@ -38,12 +38,12 @@ void step(running& work, kernels::thread_pool& compute) {
 
 // Removes a generation from the books however its coroutine ends.
 struct entry_guard {
-  std::set<std::uint64_t>& running;
-  std::set<std::uint64_t>& stopped;
-  std::uint64_t request;
+  std::set<generation_id>& running;
+  std::set<generation_id>& stopped;
+  generation_id id;
   ~entry_guard() {
-    running.erase(request);
-    stopped.erase(request);
+    running.erase(id);
+    stopped.erase(id);
   }
 };
 
@@ -58,16 +58,22 @@ inference::inference(
       thread_(std::move(thread)) {}
 
 inference::behavior_type inference::make_behavior() {
-  return {serve(&inference::answer), serve(&inference::stop)};
+  return {serve(&inference::answer), serve(&inference::stop), serve(&inference::stop_all)};
 }
 
-void inference::stop(stop_generation which) {
-  if (running_.contains(which.request)) stopped_.insert(which.request);
+void inference::stop(session_stop order) {
+  if (running_.contains(order.which)) stopped_.insert(order.which);
 }
 
-runtime::task<generated> inference::answer(generate request) {
+void inference::stop_all(session_ended order) {
+  for (const auto& id : running_)
+    if (id.session == order.session) stopped_.insert(id);
+}
+
+runtime::task<generated> inference::answer(session_generate order) {
   auto listener = caf::actor_cast<tokens_listener>(current_sender());
-  const auto id = request.request;
+  const auto& request = order.said;
+  const generation_id id{order.session, request.request};
   if (running_.size() >= generations_max)
     throw failure(error{
         errc::resource_exhausted, "the node is answering as many prompts as it can",
@@ -88,8 +94,8 @@ runtime::task<generated> inference::answer(generate request) {
     const auto now = clock::now();
     if (request.stream && listener && !work->piece.text.empty() &&
         now - sent >= stream_piece_every) {
-      work->piece.request = id;
-      send(listener, std::move(work->piece));
+      work->piece.request = id.request;
+      send(listener, session_tokens{id.session, std::move(work->piece)});
       work->piece = {};
       sent = now;
     }

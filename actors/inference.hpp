@@ -2,8 +2,11 @@
 // thread.
 #pragma once
 #include <caf/typed_actor.hpp>
+#include <compare>
+#include <cstdint>
 #include <memory>
 #include <set>
+#include <utility>
 
 #include "actors/generation.hpp"
 #include "actors/messages.hpp"
@@ -14,11 +17,43 @@
 
 namespace dlls::actors {
 
-using inference_actor =
-    caf::typed_actor<caf::replies_to<generate>::with<generated>, caf::reacts_to<stop_generation>>;
+// Local to the node's process; never on a link. The coordinator numbers its requests, and another
+// process of it may use a number again: a generation is named by the node's session and the number.
+struct generation_id {
+  std::uint64_t session = 0;  // session::epoch
+  std::uint64_t request = 0;
+  friend auto operator<=>(const generation_id&, const generation_id&) = default;
+};
+struct session_generate {
+  std::uint64_t session = 0;
+  generate said;
+  session_generate() = default;
+  session_generate(std::uint64_t s, generate g) : session(s), said(std::move(g)) {}
+};
+struct session_tokens {
+  std::uint64_t session = 0;
+  tokens piece;
+  session_tokens() = default;
+  session_tokens(std::uint64_t s, tokens p) : session(s), piece(std::move(p)) {}
+};
+struct session_stop {
+  generation_id which;
+  session_stop() = default;
+  explicit session_stop(generation_id w) : which(w) {}
+};
+// The link has ended: nobody is left to hear any of its answers.
+struct session_ended {
+  std::uint64_t session = 0;
+  session_ended() = default;
+  explicit session_ended(std::uint64_t s) : session(s) {}
+};
+
+using inference_actor = caf::typed_actor<
+    caf::replies_to<session_generate>::with<generated>, caf::reacts_to<session_stop>,
+    caf::reacts_to<session_ended>>;
 
 // Gets the pieces of a streamed generation.
-using tokens_listener = caf::typed_actor<caf::reacts_to<tokens>>;
+using tokens_listener = caf::typed_actor<caf::reacts_to<session_tokens>>;
 
 // Generations at a time; one more is refused with resource_exhausted. Each keeps a key-value cache.
 inline constexpr std::size_t generations_max = 8;
@@ -35,14 +70,19 @@ class inference final : public runtime::co_actor<inference_actor> {
 
  private:
   // Streams to the sender when asked to; the answer holds what no piece carried.
-  runtime::task<generated> answer(generate request);
-  void stop(stop_generation which);
+  runtime::task<generated> answer(session_generate order);
+  void stop(session_stop order);
+  void stop_all(session_ended order);
 
   std::shared_ptr<model_cache> models_;
   std::shared_ptr<kernels::thread_pool> compute_;
   std::shared_ptr<runtime::worker_pool> thread_;
-  std::set<std::uint64_t> running_;
-  std::set<std::uint64_t> stopped_;  // subset of running_
+  std::set<generation_id> running_;
+  std::set<generation_id> stopped_;  // subset of running_
 };
 
 }  // namespace dlls::actors
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::session_generate)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::session_tokens)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::session_stop)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::session_ended)

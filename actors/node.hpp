@@ -64,8 +64,8 @@ struct link_end {
   std::string why;
   link_end() = default;
 };
-using node_actor =
-    node_door::extend<caf::reacts_to<progress>, caf::reacts_to<tokens>, caf::reacts_to<link_end>>;
+using node_actor = node_door::extend<
+    caf::reacts_to<progress>, caf::reacts_to<session_tokens>, caf::reacts_to<link_end>>;
 
 class node final : public runtime::co_actor<node_actor> {
  public:
@@ -101,7 +101,7 @@ class node final : public runtime::co_actor<node_actor> {
   runtime::task<> retry_later(job_ref job, std::chrono::seconds pause);
   runtime::task<> work_on(std::string id);
   void note_progress(progress step);
-  void relay(tokens piece);
+  void relay(session_tokens news);
   // The entry that `job` means, if its fence is the one held.
   held* find(const job_ref& job);
   runtime::task<> drop(std::string id);

@@ -152,11 +152,15 @@ void node::set_watch(watch order) {
 }
 
 runtime::task<generated> node::answer(generate request) {
-  // The coordinator's deadline ends the ask; this one only bounds what a lost coordinator leaves
-  // behind.
-  co_return co_await runtime::ask(this, inference_, std::chrono::hours{1}, std::move(request));
+  if (!session_) refuse(errc::unavailable, "the link is down");
+  // The coordinator's deadline ends the ask, and the link's end the generation; this one only
+  // bounds what both have missed.
+  session_generate order{session_->epoch, std::move(request)};
+  co_return co_await runtime::ask(this, inference_, std::chrono::hours{1}, std::move(order));
 }
 
-void node::stop_answer(stop_generation which) { send(inference_, which); }
+void node::stop_answer(stop_generation which) {
+  if (session_) send(inference_, session_stop{generation_id{session_->epoch, which.request}});
+}
 
 }  // namespace dlls::actors

@@ -94,6 +94,7 @@ runtime::task<bool> node::greet(std::shared_ptr<session> fresh) {
 void node::link_closed(link_end end) {
   if (!session_ || session_->epoch != end.epoch) return;
   session_ = nullptr;
+  send(inference_, session_ended{end.epoch});
   if (auto waiting = std::exchange(closed_, std::nullopt)) (*waiting)(end.why);
 }
 

@@ -124,8 +124,10 @@ void node::note_progress(progress step) {
   if (job->watched && session_) send(session_->door, std::move(step));
 }
 
-void node::relay(tokens piece) {
-  if (session_) send(session_->door, std::move(piece));
+// Of the session that stands: the next one's coordinator may have given the same number to another
+// client.
+void node::relay(session_tokens news) {
+  if (session_ && session_->epoch == news.session) send(session_->door, std::move(news.piece));
 }
 
 // Forgets a job: the running work stops at its next step, the entry goes, and inputs and small

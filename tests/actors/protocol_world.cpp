@@ -151,8 +151,11 @@ world::world(std::uint64_t seed, coordinator_timing timing)
 }
 
 world::~world() {
-  for (auto& [name, node] : nodes_)
+  for (auto& [name, node] : nodes_) {
     if (node->gate) let_work(*node);
+    node->training_gate = nullptr;
+    node->answering_gate = nullptr;
+  }
   for (auto& [name, node] : nodes_) stop_node(*node);
   stop_coordinator();
   settle();
@@ -460,8 +463,8 @@ void world::flush() {
   wait_for(*disk_);
   for (auto& [name, node] : nodes_) {
     wait_for(*node->services.disk);
-    if (!node->gate) wait_for(*node->services.training);
-    wait_for(*node->services.answering);
+    if (!node->gate && !node->training_gate) wait_for(*node->services.training);
+    if (!node->answering_gate) wait_for(*node->services.answering);
   }
 }
 

@@ -26,6 +26,7 @@
 #include "actors/node.hpp"
 #include "gateway/backend.hpp"
 #include "tests/ledger/ledger_fixture.hpp"
+#include "tests/support/turnstile.hpp"
 #include "tests/support/virtual_system.hpp"
 
 namespace dlls::tests {
@@ -88,7 +89,8 @@ struct node_process {
   std::uint64_t epoch = 0;  // of the link
   std::function<void(std::string)> closed;
   std::chrono::milliseconds no_link_until{0};
-  std::shared_ptr<std::promise<void>> gate;  // while set, work stands still
+  std::shared_ptr<std::promise<void>> gate;                  // while set, work stands still
+  std::unique_ptr<turnstile> training_gate, answering_gate;  // the same, job by job of the pool
   std::size_t held() const { return services.jobs->load().value().size(); }
 };
 
@@ -99,6 +101,7 @@ class world {
 
   virtual_system& system() { return *system_; }
   base::random_source& chance() { return chance_; }
+  const actors::coordinator_actor& cloud() const { return coordinator_; }
   const ledger::artifact_store& cloud_artifacts() const { return *artifacts_; }
   const std::filesystem::path& folder() const { return folder_.path(); }
 

@@ -1,0 +1,132 @@
+// Prompts from the coordinator's side to the node's model and back, over links that end.
+#include <catch2/catch.hpp>
+
+#include "actors/cloud_backend.hpp"
+#include "gateway/generation.hpp"
+#include "tests/actors/protocol_world.hpp"
+#include "tests/support/catch_result.hpp"
+#include "tests/support/tiny_model.hpp"
+
+using namespace dlls;
+using namespace dlls::tests;
+using namespace std::chrono_literals;
+using base::errc;
+
+namespace {
+
+// What a client has heard of its prompt.
+struct ear final : gateway::generation_sink {
+  std::string text;
+  std::string reason;
+  std::optional<base::error> why;
+  void delta(gateway::token_delta piece) override { text += piece.text; }
+  void done(gateway::generate_done end) override { reason = end.finish_reason; }
+  void failed(base::error e) override { why = std::move(e); }
+  bool silent() const { return reason.empty() && !why; }
+};
+
+constexpr std::uint32_t tokens_asked = 24;
+
+std::shared_ptr<ear> ask(world& w, std::uint64_t request, std::string prompt) {
+  auto listening = std::make_shared<ear>();
+  struct actors::start_generation order;  // not the function that starts a job of that kind
+  order.request = request;
+  order.spec.model = "tiny";
+  order.spec.prompt = std::move(prompt);
+  order.spec.tokens_max = tokens_asked;
+  order.spec.seed = 7;
+  order.stream = true;
+  order.sink = listening;
+  caf::anon_send(w.cloud(), order);
+  w.settle();
+  return listening;
+}
+
+// A node with a model to answer by.
+node_process& add_answering_node(world& w) {
+  auto& home = w.add_node("home");
+  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf"));
+  w.cut(home, 0ms);  // its next hello tells of the model
+  REQUIRE(w.until([&] { return w.passed("hello answered") == 2; }));
+  return home;
+}
+
+void restart_coordinator(world& w) {
+  const auto before = w.passed("hello answered");
+  w.stop_coordinator();
+  w.start_coordinator();
+  REQUIRE(w.until([&] { return w.passed("hello answered") > before; }));
+}
+
+void let_through(world& w, node_process& home) {
+  home.answering_gate->let_through();
+  w.settle();
+}
+
+}  // namespace
+
+TEST_CASE("the end of a link ends the generations that came over it") {
+  world w{seed_or(21)};
+  auto& home = add_answering_node(w);
+  home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
+  const auto first = ask(w, 1, "hello"), second = ask(w, 2, "hello");
+  CHECK(home.services.answering->queued() == 2);
+  w.cut(home, 0ms);
+  w.settle();
+  CHECK(first->why.value().code == errc::unavailable);
+  let_through(w, home);
+  CHECK(home.services.answering->queued() == 0);  // no further step
+}
+
+TEST_CASE("a coordinator that numbers anew after its restart gives nobody another's answer") {
+  world w{seed_or(22)};
+  auto& home = add_answering_node(w);
+  const auto wanted = ask(w, 3, "the list of the user");
+  REQUIRE(wanted->reason == "length");
+  const auto foreign = ask(w, 4, "hello");
+  REQUIRE(foreign->text != wanted->text);
+
+  home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
+  const auto before = ask(w, 1, "hello");
+  let_through(w, home);  // it has begun, and its first step is queued
+  restart_coordinator(w);
+  w.lose("generate");  // the door listens already, the node has not heard
+  const auto waiting = ask(w, 1, "the list of the user");
+  let_through(w, home);  // that step
+  CHECK(waiting->text.empty());
+  w.cut(home, 0ms);
+  w.find_again();
+
+  restart_coordinator(w);
+  const auto old = ask(w, 1, "hello");
+  restart_coordinator(w);
+  const auto fresh = ask(w, 1, "the list of the user");
+  CHECK(fresh->silent());
+  home.answering_gate = nullptr;
+  w.settle();
+  CHECK(fresh->reason == "length");
+  CHECK(fresh->text == wanted->text);
+  CHECK(old->why.value().code == errc::unavailable);
+}
+
+TEST_CASE("each process of the cloud begins its numbers somewhere else") {
+  virtual_system system;
+  std::vector<std::uint64_t> seen;
+  auto listen = [&](const struct actors::start_generation& order) {
+    seen.push_back(order.request);
+  };
+  const auto stand_in = system.actors().spawn([&]() -> caf::behavior { return {listen}; });
+  for (int process = 0; process < 2; ++process) {
+    actors::backend_services services;
+    services.coordinator = caf::actor_cast<actors::coordinator_actor>(
+        caf::actor_cast<caf::strong_actor_ptr>(stand_in));
+    auto cloud = std::make_shared<actors::cloud_backend>(std::move(services));
+    cloud->generate({}, nullptr);
+    cloud->generate({}, nullptr);
+    system.run();
+  }
+  system.kill(stand_in);
+  REQUIRE(seen.size() == 4);
+  CHECK(seen[1] == seen[0] + 1);
+  CHECK(seen[2] != seen[0]);
+}
