@@ -29,6 +29,7 @@ gateway::job_info to_gateway(const ledger::job& job) {
     why.code = job.error_code;
     why.message = job.error_message;
     if (job.error_code == "invalid_training_file") why.param = "training_file";
+    if (job.error_code == "invalid_validation_file") why.param = "validation_file";
     info.error = std::move(why);
   }
   return info;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <optional>
 
 #include "actors/coordinator.hpp"
 #include "actors/dataset_check.hpp"
@@ -56,18 +57,29 @@ std::chrono::milliseconds next_deadline(const coordinator_timing& timing, double
       timing.deadline_least, std::chrono::duration_cast<std::chrono::milliseconds>(3 * estimate));
 }
 
-result<> check_inputs(const ledger::job& job, const ledger::artifact_store& store) {
+// Why a job cannot begin: the code for the API, and what is wrong with which file.
+struct objection {
+  std::string_view code;
+  std::string message;
+};
+
+std::optional<objection> check_inputs(const ledger::job& job, const ledger::artifact_store& store) {
   auto inputs = inputs_of(job.spec_json);
-  if (!inputs) return inputs.error();
-  for (const auto& input : *inputs) {
-    auto path = store.path_of(input.sha256);
-    if (!path) return path.error();
+  if (!inputs) return objection{"invalid_input", inputs.error().message};
+  for (std::size_t i = 0; i < inputs->size(); ++i) {
+    auto path = store.path_of((*inputs)[i].sha256);
+    if (!path) return objection{"input_lost", path.error().message};
     auto good = job.kind == "fine_tune"  ? check_chat_jsonl(*path)
                 : job.kind == "pretrain" ? check_text(*path)
                                          : result<>{};
-    if (!good) return good;
+    if (good) continue;
+    const bool validation = job.kind == "fine_tune" && i == 1;
+    return objection{
+        validation ? "invalid_validation_file" : "invalid_training_file",
+        fmt::format(
+            "the {} file: {}", validation ? "validation" : "training", good.error().message)};
   }
-  return {};
+  return std::nullopt;
 }
 
 }  // namespace
@@ -114,15 +126,12 @@ runtime::task<> coordinator::validate(std::string id) {
   auto job = co_await ledger_.find_job(id);
   if (job && job->state == job_state::submitted) {
     auto check = [job = *job, store = services_.artifacts] { return check_inputs(job, *store); };
-    auto checked = co_await runtime::offload(this, *services_.disk, check);
+    const auto wrong = co_await runtime::offload(this, *services_.disk, check);
     ledger::edge step{id, job_state::submitted, job_state::queued};
-    if (checked) {
+    if (wrong)
+      step = failing(*job, job_state::submitted, wrong->code, wrong->message);
+    else
       step.event = line("files validated, waiting for a node");
-    } else {
-      const bool gone = checked.error().code == errc::not_found;
-      const auto* code = gone ? "input_lost" : "invalid_training_file";
-      step = failing(*job, job_state::submitted, code, checked.error().message);
-    }
     auto moved = co_await advance(step);
     // Otherwise the owner has cancelled meanwhile, or it is tried again.
     if (!moved && !is_settled(moved.error())) co_await runtime::sleep(this, try_again);

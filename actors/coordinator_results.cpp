@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <boost/json.hpp>
 
+#include "actors/cloud_records.hpp"
 #include "actors/coordinator.hpp"
 #include "actors/wire_json.hpp"
 #include "base/file.hpp"
@@ -43,15 +44,6 @@ gateway::job_progress to_gateway(const progress& step) {
   now.loss = step.loss;
   now.remaining_s = step.seconds_left < 0 ? 0 : step.seconds_left;
   return now;
-}
-
-gateway::job_info end_of(const ledger::job& job) {
-  gateway::job_info end;
-  end.id = job.id;
-  end.state = std::string{ledger::name(job.state)};
-  end.fine_tuned_model = job.model_out;
-  if (!job.error_message.empty()) end.error = {job.error_code, job.error_message, ""};
-  return end;
 }
 
 // The loss of each step, from the metrics that were picked up; empty for jobs without.
@@ -290,7 +282,7 @@ runtime::task<> coordinator::begin_watch(watch_job order) {
   }
   if (ledger::is_final(job->state) || ledger::result_states.contains(job->state)) {
     watchers_.erase(found);
-    order.sink->done(end_of(*job));
+    order.sink->done(to_gateway(*job));
     co_return;
   }
   found->second.admitted = true;
@@ -314,7 +306,7 @@ void coordinator::ended(const ledger::job& job) {
   paused_at_.erase(job.id);
   std::erase_if(watchers_, [&](const auto& item) {
     if (!item.second.admitted || item.second.job != job.id) return false;
-    item.second.sink->done(end_of(job));
+    item.second.sink->done(to_gateway(job));
     return true;
   });
   begin_dispatch(wake{});

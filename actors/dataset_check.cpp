@@ -22,7 +22,7 @@ constexpr std::size_t piece_bytes = 64u << 10;
 constexpr std::array<std::string_view, 4> roles{"system", "developer", "user", "assistant"};
 
 error bad_line(std::uint64_t number, std::string_view why) {
-  return {errc::invalid_argument, fmt::format("line {} of the training file: {}", number, why)};
+  return {errc::invalid_argument, fmt::format("line {}: {}", number, why)};
 }
 
 // Hands a file out in pieces of bounded size, until it ends or `take` refuses.
@@ -52,6 +52,8 @@ result<bool> counts(const json::value& message) {
 
 // The first thing that is wrong with a line, or nothing.
 std::string complaint(std::string_view line) {
+  if (line.starts_with("\xef\xbb\xbf"))
+    return "it begins with a byte order mark: save the file as UTF-8 without one";
   auto value = parse_json(line);
   if (!value) return value.error().message;
   const auto* object = value->if_object();
@@ -133,8 +135,7 @@ result<> check_chat_jsonl(const std::filesystem::path& path) {
   auto read = read_pieces(path, [&](std::string_view piece) { return lines.take(piece); });
   if (read) read = lines.end_line();
   if (!read) return read;
-  if (lines.conversations() == 0)
-    return error{errc::invalid_argument, "the training file holds no conversation"};
+  if (lines.conversations() == 0) return error{errc::invalid_argument, "it holds no conversation"};
   return {};
 }
 
@@ -143,7 +144,7 @@ result<> check_text(const std::filesystem::path& path) {
   auto read = read_pieces(path, [&](std::string_view piece) { return text.take(piece); });
   if (read) read = text.end();
   if (!read) return read;
-  if (!text.any()) return error{errc::invalid_argument, "the training file is empty"};
+  if (!text.any()) return error{errc::invalid_argument, "it is empty"};
   return {};
 }
 

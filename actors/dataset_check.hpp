@@ -16,7 +16,8 @@ namespace dlls::actors {
 inline constexpr std::size_t training_line_bytes_max = 1u << 20;
 
 // Both read in fixed pieces, so that memory is bounded whatever the file holds: the coordinator has
-// less of it than an upload may have bytes. invalid_argument names the first bad line, from 1.
+// less of it than an upload may have bytes. invalid_argument names the first bad line, from 1;
+// the caller knows which file it is.
 
 // JSON Lines of {"messages": [{"role", "content"}...]} with at least one assistant message.
 base::result<> check_chat_jsonl(const std::filesystem::path& path);

@@ -102,7 +102,10 @@ result<gateway::client> connect(const settings& from) {
   } else {
     return error{
         errc::unauthenticated, "no API key",
-        fmt::format("set DLLS_API_KEY, or put the key into {}", from.key_file.string())};
+        fmt::format(
+            "set DLLS_API_KEY, or put the key into {}; if it is lost, start the coordinator once "
+            "with --make-key",
+            from.key_file.string())};
   }
   return gateway::client{options};
 }

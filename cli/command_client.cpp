@@ -22,7 +22,9 @@ void add_models(program& to) {
   add_command(
       to, "models", "list the models that can be asked and trained", [](const settings& all) {
         return print_list(
-            all, "/v1/models", "no models: is a node linked? see `dlls nodes`", [](const auto& m) {
+            all, "/v1/models",
+            "no models: is a node linked (`dlls nodes`), and a GGUF file in its models folder?",
+            [](const auto& m) {
               const auto node = text_of(m, "node");
               fmt::print(
                   "{:<48} {:>6} tokens  {}\n", text_of(m, "id"), number_of(m, "context_length"),
@@ -77,7 +79,8 @@ result<std::string> pick_model(const gateway::client& client, const std::string&
   for (const auto& one : list_of(*found, "data"))
     if (!text_of(one, "node").empty()) return text_of(one, "id");
   return error{
-      errc::unavailable, "no linked node has a model", "see `dlls nodes` and `dlls models`"};
+      errc::unavailable, "no linked node has a model",
+      "see `dlls nodes`; put a GGUF file into the node's models folder and start the node again"};
 }
 
 result<int> chat(const settings& all, chat_flags how) {
@@ -127,6 +130,9 @@ struct submit_flags {
 };
 
 result<int> submit(const settings& all, const submit_flags& what) {
+  boost::system::error_code failed;
+  auto spec = json::parse(what.spec, failed);
+  if (failed || !spec.is_object()) return error{errc::invalid_argument, "--spec is no JSON object"};
   auto client = connect(all);
   if (!client) return client.error();
   json::array files;
@@ -139,9 +145,6 @@ result<int> submit(const settings& all, const submit_flags& what) {
     if (!sent) return sent.error();
     files.push_back(json::string{text_of(*sent, "id")});
   }
-  boost::system::error_code failed;
-  auto spec = json::parse(what.spec, failed);
-  if (failed || !spec.is_object()) return error{errc::invalid_argument, "--spec is no JSON object"};
   json::object body{{"kind", what.kind}, {"files", files}, {"spec", spec}};
   if (!what.model.empty()) body["model"] = what.model;
   if (!what.suffix.empty()) body["suffix"] = what.suffix;
@@ -167,8 +170,10 @@ void add_submit(program& to) {
   command->add_option("files", what->files, "inputs, uploaded first")->check(CLI::ExistingFile);
   command->add_option("-m,--model", what->model, "to start from (pretrain: whose tokenizer)");
   command->add_option("--suffix", what->suffix, "part of the new model's name");
-  command->add_option("--epochs", what->epochs, "passes over the data (default: as the data asks)");
-  command->add_option("--seed", what->seed, "of the order and the initial weights");
+  command->add_option("--epochs", what->epochs, "passes over the data (default: as the data asks)")
+      ->check(CLI::Range(1, 1000));
+  command->add_option("--seed", what->seed, "of the order and the initial weights")
+      ->check(CLI::NonNegativeNumber);
   command->add_option(
       "--spec", what->spec, "further settings as JSON, e.g. '{\"learning_rate\": 1e-4}'");
   command->add_option("--idempotency-key", what->key, "the same key makes the same job, once");

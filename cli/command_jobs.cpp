@@ -81,6 +81,7 @@ result<int> watch(const settings& all, const std::string& id) {
         return true;
       }
       std::string note = text_of(event, "state");
+      if (note == "queued") note += ", waiting for a node (see `dlls nodes`)";
       if (const auto loss = number_of(event, "loss"); loss > 0)
         note += fmt::format(", loss {:.4f}", loss);
       if (const auto left = number_of(event, "remaining_s"); left > 0)

@@ -48,35 +48,49 @@ result<std::string> read_token(const std::string& file) {
   return line;
 }
 
-result<int> run_node(
-    const settings& all, const std::string& join_url, const std::string& token_file) {
+// An empty folder is no error, since a job may make the first model; but it is rarely meant.
+void tell_when_empty(const settings& all) {
+  for (const auto& item : std::filesystem::directory_iterator(all.models))
+    if (item.path().extension() == ".gguf") return;
+  fmt::print(
+      stderr, "no model yet: put a GGUF file into {} and start again\n", all.models.string());
+}
+
+struct join_flags {
+  std::string where, token_file = "-";
+  bool again = false;
+};
+
+result<int> run_node(const settings& all, const join_flags& join) {
   auto options = options_from(all);
-  auto at = split_address(join_url.empty() ? all.coordinator : join_url, 7443);
+  auto at = split_address(join.where.empty() ? all.coordinator : join.where, 7443);
   if (!at) return at.error();
   std::tie(options.coordinator_host, options.coordinator_port) = *at;
-  block_signals();
-  if (!join_url.empty() && !actors::has_joined(options)) {
-    auto token = read_token(token_file);
+  if (join.again || (!join.where.empty() && !actors::has_joined(options))) {
+    auto token = read_token(join.token_file);
     if (!token) return token.error();
     if (auto joined = actors::join(options, *token); !joined) return joined.error();
-    fmt::print("joined {} as '{}'\n", join_url, options.name);
+    fmt::print(
+        "joined {}:{} as '{}'\n", options.coordinator_host, options.coordinator_port, options.name);
   }
+  block_signals();  // not before: the prompt and a slow join are to be interrupted
   auto running = actors::home::start(options);
   if (!running) return running.error();
   fmt::print(
       "node '{}' works for {}:{}\n", options.name, options.coordinator_host,
       options.coordinator_port);
   std::fflush(stdout);
+  tell_when_empty(all);
   wait_for_signal();
   fmt::print("stopping\n");
   return 0;
 }
 
 // Coordinator and node of one process, joined over loopback by the same link as anywhere.
-result<int> run_up(settings all) {
+result<int> run_up(settings all, bool make_key) {
   block_signals();
   all.link_address = "127.0.0.1";
-  auto serving = start_serving(all, true);
+  auto serving = start_serving(all, true, make_key);
   if (!serving) return serving.error();
   auto options = options_from(all);
   options.coordinator_host = "127.0.0.1";
@@ -100,7 +114,9 @@ result<int> run_up(settings all) {
 
 void add_node(program& to) {
   struct flags {
-    std::string join, token_file = "-", name, state, models, http;
+    join_flags join;
+    std::string name, state, models, http, link;
+    bool make_key = false;
     unsigned threads = 0;
   };
   auto given = std::make_shared<flags>();
@@ -115,13 +131,16 @@ void add_node(program& to) {
       [given, apply](const settings& loaded) -> result<int> {
         auto all = loaded;
         apply(all);
-        return run_node(all, given->join, given->token_file);
+        return run_node(all, given->join);
       });
   node->add_option(
-      "--join", given->join,
-      "HOST:PORT of the coordinator, at the first start: reads the token of `dlls enroll`");
+      "--join", given->join.where,
+      "HOST:PORT of the coordinator; at the first start, reads the token of `dlls enroll`");
+  node->add_flag(
+      "--rejoin", given->join.again,
+      "read a token although this node has joined: another coordinator, or a revoked certificate");
   node->add_option(
-      "--token-file", given->token_file,
+      "--token-file", given->join.token_file,
       "file of mode 0600 with the token (default: standard input)");
   auto* up = add_command(
       to, "up", "run coordinator and node in one process",
@@ -133,12 +152,21 @@ void add_node(program& to) {
           if (!at) return at.error();
           std::tie(all.http_address, all.http_port) = *at;
         }
-        return run_up(std::move(all));
+        if (!given->link.empty()) {
+          auto at = split_address(given->link, all.link_port);
+          if (!at) return at.error();
+          all.link_port = at->second;
+        }
+        return run_up(std::move(all), given->make_key);
       });
   up->add_option("--http", given->http, "where clients connect (default 127.0.0.1:8080)");
+  up->add_option(
+      "--link", given->link, "port on which coordinator and node meet (default 127.0.0.1:7443)");
+  up->add_flag("--make-key", given->make_key, "make one more API key: for when yours is lost");
   for (auto* command : {node, up}) {
     command->add_option("--name", given->name, "of this node (default: home)");
-    command->add_option("--models", given->models, "folder of GGUF files (default <home>/models)");
+    command->add_option("--models", given->models, "folder of GGUF files (default <home>/models)")
+        ->check(CLI::ExistingDirectory);
     command->add_option("--threads", given->threads, "for computing (default: one a core)");
   }
   node->add_option("--state", given->state, "folder of the spool (default <home>/node)");

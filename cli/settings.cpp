@@ -125,6 +125,8 @@ result<settings> load_settings(const fs::path& file) {
   if (path.empty()) path = environment("DLLS_CONFIG");
   const bool asked_for = !path.empty();
   if (!asked_for) path = all.home / "dlls.toml";
+  if (asked_for && !fs::exists(path))
+    return error{errc::not_found, fmt::format("no such configuration file: {}", path.string())};
   if (asked_for || fs::exists(path)) {
     toml::table root;
     try {

@@ -75,7 +75,10 @@ base::error error_of(unsigned status, std::string_view body) {
   auto message = text("/error/message");
   if (message.empty()) message = fmt::format("the server answered with status {}", status);
   base::error out{code_of(status, text("/error/code")), std::move(message)};
-  if (status == 401) out.hint = "give the key that the coordinator showed at its first start";
+  if (status == 401)
+    out.hint =
+        "give the key that the coordinator showed at its first start; if it is lost, start the "
+        "coordinator once with --make-key";
   return out;
 }
 

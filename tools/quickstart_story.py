@@ -46,18 +46,42 @@ def free_port(wanted):
     raise Failed("no free port on 127.0.0.1")
 
 
+def stop_last(home):
+    """Ends what an earlier run left up in this folder. A process counts only if it says so itself: its environment
+    names the folder, and it runs one of our programs."""
+    try:
+        pids = [int(pid) for pid in (home / "pids").read_text().split()]
+    except (OSError, ValueError):
+        return
+    for pid in reversed(pids):
+        try:
+            ours = f"DLLS_HOME={home}".encode() in pathlib.Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+            program = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+            if not ours or pathlib.Path(os.fsdecode(program)).name not in ("dlls", "dlls-coordinator"):
+                continue
+            note(f"the service of the last run is still up: stopping process {pid}")
+            os.kill(pid, signal.SIGTERM)
+            end = time.monotonic() + 20
+            while time.monotonic() < end and pathlib.Path(f"/proc/{pid}").exists():
+                time.sleep(0.05)
+        except OSError:
+            continue  # it has ended
+
+
 class Service:
     """Coordinator and node, as two processes in one folder."""
 
     def __init__(self, root):
         self.root = root
         self.home = root / ".cache" / "quickstart"
+        stop_last(self.home)
         self.http, self.link = free_port(8080), free_port(7443)
         self.url = f"http://127.0.0.1:{self.http}"
         self.running = []
 
     def start(self):
-        # The story begins afresh each time: the last one's jobs and models go.
+        if self.home.exists():
+            note("the story begins afresh: jobs and models of the last run go")
         shutil.rmtree(self.home, ignore_errors=True)
         models = self.home / "models"
         models.mkdir(parents=True)
@@ -87,6 +111,7 @@ class Service:
         process.stdin.close()
         process.log = log.name
         self.running.append(process)
+        (self.home / "pids").write_text(" ".join(str(p.pid) for p in self.running))
 
     def wait(self, what, ready, seconds=30):
         """Until `ready()` is true. A process that has ended, or the time, ends the waiting."""
@@ -276,7 +301,10 @@ The service stays up. Try:
   curl {service.url}/v1/models -H "Authorization: Bearer $(cat {service.home}/api-key)"
 
 From Python: OpenAI(base_url="{service.url}/v1", api_key=open("{service.home}/api-key").read().strip())
-Stop it: kill {pids}      Logs: {service.home}/*.log""")
+Stop it: kill {pids}      Logs: {service.home}/*.log
+Start it again as it is: DLLS_HOME={service.home} {program}-coordinator coordinator --http 127.0.0.1:{service.http} --link 127.0.0.1:{service.link}
+                   and:  DLLS_HOME={service.home} {program} node --join 127.0.0.1:{service.link}
+(tools/quickstart would begin afresh, without the models made meanwhile.)""")
     elif not good:
         print(f"Logs: {service.home}", file=sys.stderr)
     return 0 if good else 1

@@ -1,5 +1,7 @@
 #include "gateway/detail/json_input.hpp"
 
+#include <fmt/format.h>
+
 #include <boost/json/parse.hpp>
 #include <boost/json/serialize.hpp>
 #include <cmath>
@@ -32,7 +34,7 @@ std::string_view kind_of(const json::value& v) {
   return "something else";
 }
 
-std::string number_text(double v) { return json::serialize(json::value(v)); }
+std::string number_text(double v) { return fmt::format("{:g}", v); }
 
 }  // namespace
 

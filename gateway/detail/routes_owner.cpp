@@ -156,7 +156,10 @@ void set_webhook(request in, backend& to, exchange_ptr out) {
   const bool allow_private = reader.boolean("allow_private").value_or(false);
   if (!body.first)
     if (const auto ok = check_webhook_url(url, allow_private); !ok)
-      body.first = bad_request(ok.error().message, "url", "invalid_value");
+      body.first = bad_request(
+          ok.error().hint.empty() ? ok.error().message
+                                  : ok.error().message + " (" + ok.error().hint + ")",
+          "url", "invalid_value");
   if (body.first) return out->send(to_response(*body.first));
   auto done = on_home<webhook_registration>(out, [out](base::result<webhook_registration> got) {
     if (!got) return out->send(to_response(got.error()));

@@ -173,7 +173,8 @@ base::result<url> parse_url(std::string_view text) {
   if (!std::all_of(text.begin(), text.end(), visible))
     return bad_url("it has a character that must be percent-encoded");
   const auto scheme_end = text.find("://");
-  if (scheme_end == std::string_view::npos) return bad_url("it does not start with https://");
+  if (scheme_end == std::string_view::npos)
+    return bad_url("it starts with neither https:// nor http://");
   url out;
   const auto scheme = text.substr(0, scheme_end);
   out.tls = equal_ignoring_case(scheme, "https");

@@ -64,7 +64,7 @@ TEST_CASE("the first broken line of a training file is named by its number, from
       CHECK(got.error().code == errc::invalid_argument);
       CHECK_THAT(
           got.error().message,
-          Catch::Contains("line " + std::to_string(before + 1) + " ") && Catch::Contains(why));
+          Catch::Contains("line " + std::to_string(before + 1) + ":") && Catch::Contains(why));
     }
   }
   CHECK(check_chat("").error().code == errc::invalid_argument);
@@ -82,7 +82,7 @@ TEST_CASE("plain text passes when it is UTF-8 and there is some") {
   CHECK(check("once upon a time\nä"));
   CHECK(check("").error().code == errc::invalid_argument);
   CHECK(check("\n\n").error().code == errc::invalid_argument);
-  CHECK_THAT(check("a\nb\n\xff\n").error().message, Catch::Contains("line 3 "));
+  CHECK_THAT(check("a\nb\n\xff\n").error().message, Catch::Contains("line 3:"));
 }
 
 namespace {
@@ -106,7 +106,7 @@ TEST_CASE("a line at the limit passes whatever piece it begins in, and one byte 
     CHECK(check_chat(blanks + padded(training_line_bytes_max) + "\n" + good));
     const auto got = check_chat(blanks + padded(training_line_bytes_max + 1));
     REQUIRE_FALSE(got);
-    CHECK_THAT(got.error().message, Catch::Contains(before ? "line 2 " : "line 1 "));
+    CHECK_THAT(got.error().message, Catch::Contains(before ? "line 2:" : "line 1:"));
   }
 }
 
@@ -119,9 +119,9 @@ TEST_CASE("a character may lie across two pieces of a text, and half a one may n
     REQUIRE(base::write_file_durably(path, text + "\n"));
     CHECK(check_text(path));
     REQUIRE(base::write_file_durably(path, text.substr(0, text.size() - 1)));
-    CHECK_THAT(check_text(path).error().message, Catch::Contains("line 2 "));
+    CHECK_THAT(check_text(path).error().message, Catch::Contains("line 2:"));
     REQUIRE(base::write_file_durably(path, text.substr(0, text.size() - 1) + std::string(9, 'a')));
-    CHECK_THAT(check_text(path).error().message, Catch::Contains("line 2 "));
+    CHECK_THAT(check_text(path).error().message, Catch::Contains("line 2:"));
   }
 }
 
@@ -131,7 +131,7 @@ TEST_CASE("an upload without a line end costs no more memory than a line") {
   REQUIRE(base::write_file_durably(path, "x"));
   std::filesystem::resize_file(path, 256u << 20);
   const auto before = peak_kib();
-  CHECK_THAT(check_chat_jsonl(path).error().message, Catch::Contains("line 1 "));
+  CHECK_THAT(check_chat_jsonl(path).error().message, Catch::Contains("line 1:"));
   CHECK(check_text(path));
   CHECK(peak_kib() - before < 32 << 10);
 }

@@ -103,7 +103,7 @@ def no_model_file(dlls):
         empty.start()
         body = expect(lambda: chat(empty), 404, "model_not_found")
         assert "no model" in body or "does not exist" in body, body
-        said(empty.run("chat", "hello"), 5, "no linked node has a model", "dlls models")
+        said(empty.run("chat", "hello"), 5, "no linked node has a model", "GGUF")
         still_works(empty)
     finally:
         empty.stop()
@@ -193,6 +193,14 @@ def bad_tokens(dlls):
     finally:
         first.stop()
     said(join(dlls, spent, "third"), 4, "used")
+    # Nobody has to have a token: the prompt ends with Ctrl-C.
+    ours, theirs = os.openpty()
+    asking = subprocess.Popen([BIN / "dlls", "node", "--join", f"127.0.0.1:{dlls.link}", "--state",
+                               str(dlls.home / "asking")], stdin=theirs, stderr=subprocess.PIPE, env=dlls.environment())
+    assert asking.stderr.read(7) == b"token: "
+    asking.send_signal(signal.SIGINT)
+    assert asking.wait(10) == -signal.SIGINT
+    os.close(ours), os.close(theirs)
     still_works(dlls)
 
 
@@ -205,8 +213,13 @@ def other_authority(dlls):
         # A node that has joined one coordinator and is pointed at another: no link, and it says why.
         shutil.copytree(dlls.home / "node", stranger.home / "node")
         stranger.spawn("node", "dlls", "node", "--join", f"127.0.0.1:{stranger.link}")
-        until("the node says why", lambda: "no link" in stranger.log("node"))
+        until("the node says why, and the way out", lambda: "no link" in stranger.log("node")
+              and "dlls node --rejoin" in stranger.log("node"))
         assert not any(n["connected"] for n in stranger.get("/v1/nodes")["data"])
+        stranger.kill("node", signal.SIGTERM)
+        token = stranger.post("/v1/enrolments", {"name": "home"})["token"]
+        stranger.spawn("node", "dlls", "node", "--rejoin", "--join", f"127.0.0.1:{stranger.link}", token=token)
+        stranger.wait_linked()
     finally:
         stranger.stop()
     still_works(dlls)

@@ -51,7 +51,7 @@ error objection(const core& c, const listener& to, const session& tls) {
   if (to.events.revoked && to.events.revoked(tls.peer(), tls.fingerprint()))
     return {
         errc::permission_denied, fmt::format("the certificate of {} is revoked", tls.peer().text()),
-        "run `dlls enroll` on the coordinator and join again with the new token"};
+        "run `dlls enroll` on the coordinator and `dlls node --rejoin` there with the new token"};
   return {errc::ok, {}};
 }
 

@@ -111,7 +111,8 @@ session::step session::classify(int result, bool in_handshake) {
 
 namespace {
 
-constexpr auto rejoin = "run `dlls enroll` on the coordinator and join again with the new token";
+constexpr auto rejoin =
+    "run `dlls enroll` on the coordinator and `dlls node --rejoin` here with the new token";
 
 // Alerts are what the peer thought of us (RFC 8446, 6.2).
 error error_of_alert(int alert) {

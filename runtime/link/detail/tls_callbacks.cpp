@@ -101,6 +101,10 @@ int callbacks::verify_peer(int ok, X509_STORE_CTX* store) {
         fmt::format("the peer's certificate: {}", X509_verify_cert_error_string(code))};
     if (code == X509_V_ERR_CERT_NOT_YET_VALID || code == X509_V_ERR_CERT_HAS_EXPIRED)
       s.refusal_->hint = "are the clocks of both machines right?";
+    if (code == X509_V_ERR_UNABLE_TO_GET_ISSUER_CERT_LOCALLY ||
+        code == X509_V_ERR_SELF_SIGNED_CERT_IN_CHAIN)
+      s.refusal_->hint =
+          "the node has joined another coordinator: `dlls node --rejoin` with a token of this one";
     return 0;
   }
   if (X509_STORE_CTX_get_error_depth(store) != 0) return 1;
