@@ -4,8 +4,10 @@
 #include <caf/typed_actor.hpp>
 #include <compare>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <memory>
-#include <set>
+#include <optional>
 #include <utility>
 
 #include "actors/generation.hpp"
@@ -13,6 +15,7 @@
 #include "actors/model_cache.hpp"
 #include "kernels/parallel.hpp"
 #include "runtime/co_actor.hpp"
+#include "runtime/completion.hpp"
 #include "runtime/offload.hpp"
 
 namespace dlls::actors {
@@ -55,8 +58,11 @@ using inference_actor = caf::typed_actor<
 // Gets the pieces of a streamed generation.
 using tokens_listener = caf::typed_actor<caf::reacts_to<session_tokens>>;
 
-// Generations at a time; one more is refused with resource_exhausted. Each keeps a key-value cache.
+// Generations at a time; each keeps a key-value cache. Further ones wait in the order they came.
 inline constexpr std::size_t generations_max = 8;
+// Generations that wait; one more is refused with resource_exhausted. A request of 16 choices, the
+// most that the gateway takes, always finds room on a node that is at work on another such.
+inline constexpr std::size_t generations_waiting_max = 32;
 // A piece of a stream is sent when this much time has passed since the last: on the link, ten
 // tokens in one frame cost a tenth of the bytes that ten frames do.
 inline constexpr auto stream_piece_every = std::chrono::milliseconds{50};
@@ -74,11 +80,22 @@ class inference final : public runtime::co_actor<inference_actor> {
   void stop(session_stop order);
   void stop_all(session_ended order);
 
+  // A generation's place in the books, however its coroutine ends.
+  class seat;
+  struct place {
+    bool running = false;
+    bool stopped = false;
+    std::optional<runtime::resolver<bool>> wake;  // while it waits
+  };
+  void stop_one(generation_id id);
+  void leave(generation_id id);
+
   std::shared_ptr<model_cache> models_;
   std::shared_ptr<kernels::thread_pool> compute_;
   std::shared_ptr<runtime::worker_pool> thread_;
-  std::set<generation_id> running_;
-  std::set<generation_id> stopped_;  // subset of running_
+  std::map<generation_id, place> places_;
+  std::deque<generation_id> waiting_;  // in order; empty unless generations_max run
+  std::size_t running_ = 0;
 };
 
 }  // namespace dlls::actors

@@ -109,6 +109,53 @@ TEST_CASE("a coordinator that numbers anew after its restart gives nobody anothe
   CHECK(old->why.value().code == errc::unavailable);
 }
 
+TEST_CASE("sixteen prompts at once are all answered, the later ones in their order") {
+  world w{seed_or(23)};
+  auto& home = add_answering_node(w);
+  const auto alone = ask(w, 100, "hello");
+  home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
+  std::vector<std::shared_ptr<ear>> all;
+  for (std::uint64_t i = 0; i < 16; ++i) all.push_back(ask(w, i, "hello"));
+  CHECK(home.services.answering->queued() == actors::generations_max);
+  std::size_t ended = 0;
+  for (int steps = 0; ended < all.size() && steps < 1000; ++steps) {
+    let_through(w, home);
+    // Nobody ends before one that came earlier: all ask for the same.
+    while (ended < all.size() && !all[ended]->silent()) ++ended;
+    for (auto i = ended; i < all.size(); ++i) CHECK(all[i]->silent());
+  }
+  for (const auto& one : all) {
+    CHECK(one->reason == "length");
+    CHECK(one->text == alone->text);
+  }
+}
+
+TEST_CASE("a prompt that waits can be given up, and past the bound one is refused") {
+  world w{seed_or(24)};
+  auto& home = add_answering_node(w);
+  home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
+  constexpr auto most = actors::generations_max + actors::generations_waiting_max;
+  std::vector<std::shared_ptr<ear>> all;
+  for (std::uint64_t i = 0; i < most; ++i) all.push_back(ask(w, i, "hello"));
+  const auto refused = ask(w, most, "hello");
+  CHECK(refused->why.value().code == errc::resource_exhausted);
+
+  caf::anon_send(w.cloud(), actors::stop_generation{most - 1});
+  w.settle();
+  CHECK(all.back()->reason == "cancelled");
+  const auto again = ask(w, most, "hello");
+  CHECK(again->silent());
+
+  w.cut(home, 0ms);  // nobody waits any more, and nobody begins
+  w.settle();
+  let_through(w, home);
+  CHECK(home.services.answering->queued() == 0);
+  CHECK(again->why.value().code == errc::unavailable);
+  home.answering_gate = nullptr;
+  REQUIRE(w.until([&] { return w.passed("hello answered") == 3; }));
+  CHECK(ask(w, 1, "hello")->reason == "length");
+}
+
 TEST_CASE("each process of the cloud begins its numbers somewhere else") {
   virtual_system system;
   std::vector<std::uint64_t> seen;
