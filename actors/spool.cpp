@@ -100,13 +100,21 @@ result<spool> spool::open(fs::path folder) {
 
 result<std::vector<spool_entry>> spool::load() const {
   std::vector<spool_entry> entries;
+  std::vector<fs::path> leftovers;
   std::error_code failed;
-  for (const auto& item : fs::directory_iterator(folder_, failed)) {
-    if (!item.is_directory() || !is_safe_id(item.path().filename().string())) continue;
+  fs::directory_iterator all{folder_, failed};
+  for (; !failed && all != fs::directory_iterator{}; all.increment(failed)) {
+    const auto& item = *all;
+    std::error_code unknown;
+    if (!item.is_directory(unknown) || !is_safe_id(item.path().filename().string())) continue;
     const auto path = item.path() / "job.json";
     auto text = base::read_file(path, 8u << 20);
-    // A folder without its file: the process died before the first store; nothing was acknowledged.
-    if (!text && text.error().code == errc::not_found) continue;
+    // A folder without its file: the process died before the first store, and nothing was
+    // acknowledged; or within remove(), and its checkpoints may be gigabytes.
+    if (!text && text.error().code == errc::not_found) {
+      leftovers.push_back(item.path());
+      continue;
+    }
     auto entry = text ? from_text(*text) : result<spool_entry>{text.error()};
     if (entry && entry->order.job.id == item.path().filename()) {
       entries.push_back(std::move(*entry));
@@ -119,6 +127,10 @@ result<std::vector<spool_entry>> spool::load() const {
   }
   if (failed)
     return error{errc::io, fmt::format("read {}: {}", folder_.string(), failed.message())};
+  for (const auto& folder : leftovers) {
+    fs::remove_all(folder, failed);
+    if (failed) base::log_error("spool", "{} stays: {}", folder.string(), failed.message());
+  }
   return entries;
 }
 
@@ -126,7 +138,8 @@ result<> spool::store(const spool_entry& entry) const {
   const auto& id = entry.order.job.id;
   if (!is_safe_id(id)) return error{errc::invalid_argument, "a job id that is no file name"};
   const auto folder = folder_ / id;
-  const bool fresh = !fs::exists(folder);
+  std::error_code unknown;
+  const bool fresh = !fs::exists(folder, unknown);
   if (auto made = base::make_folder(folder); !made) return made;
   if (auto stored = base::write_file_durably(folder / "job.json", to_text(entry)); !stored)
     return stored;

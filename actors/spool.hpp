@@ -28,7 +28,8 @@ class spool {
   static base::result<spool> open(std::filesystem::path folder);
 
   // Every readable entry. One that cannot be read is moved aside (`ID.broken`), logged and left
-  // out: its job is then not held, and the coordinator grants it anew.
+  // out: its job is then not held, and the coordinator grants it anew. A folder without an entry is
+  // removed: call it before the first store.
   base::result<std::vector<spool_entry>> load() const;
 
   // After success the entry survives a power cut. storage_full, io.

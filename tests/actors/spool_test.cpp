@@ -98,10 +98,23 @@ TEST_CASE("a broken entry is moved aside and the others are loaded, however ofte
         std::distance(fs::directory_iterator{folder.path()}, fs::directory_iterator{}) ==
         static_cast<std::ptrdiff_t>(aside + 1));
   }
-  // The process died before the first store: nothing was acknowledged, nothing is lost.
-  fs::create_directories(folder / "early/work-1");
+}
+
+TEST_CASE("a folder without its entry, of a process that died, goes with its checkpoints") {
+  test::temp_folder folder;
+  auto jobs = spool::open(folder.path()).value();
+  REQUIRE(jobs.store(entry_of("good")));
+  fs::create_directories(folder / "early/work-1");  // before the first store
+  REQUIRE(jobs.store(entry_of("gone")));            // within remove()
+  REQUIRE(base::write_file_durably(
+      jobs.work_folder({"gone", 1, 1}).value() / "checkpoint", "gigabytes"));
+  fs::remove(folder / "gone/job.json");
+  fs::create_directories(folder / "aside.broken");
   CHECK(jobs.load().value().size() == 1);
-  CHECK(fs::exists(folder / "early"));
+  CHECK_FALSE(fs::exists(folder / "early"));
+  CHECK_FALSE(fs::exists(folder / "gone"));
+  CHECK(fs::exists(folder / "good/job.json"));
+  CHECK(fs::exists(folder / "aside.broken"));
 }
 
 TEST_CASE("each grant has a work folder of its own, and ids that are no file names are refused") {
