@@ -136,4 +136,18 @@ result<stored_model> model_store::add(
   return *added;
 }
 
+result<> model_store::remove(const std::string& name, const std::string& job) {
+  std::lock_guard lock{mutex_};
+  const auto found = std::ranges::find(models_, name, &stored_model::name);
+  if (found == models_.end() || found->job != job) return {};
+  // The note last, for the same reason.
+  std::error_code failed;
+  fs::remove(found->path, failed);
+  if (!failed) fs::remove(note_of(found->path), failed);
+  if (failed)
+    return error{errc::io, fmt::format("remove {}: {}", found->path.string(), failed.message())};
+  models_.erase(found);
+  return base::sync_folder(folder_);
+}
+
 }  // namespace dlls::actors

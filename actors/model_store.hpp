@@ -40,6 +40,10 @@ class model_store {
   base::result<stored_model> add(
       const std::string& name, const std::string& job, const std::filesystem::path& finished);
 
+  // Takes back what add() took in for this job. Success when there is no such model, or another job
+  // made it. io.
+  base::result<> remove(const std::string& name, const std::string& job);
+
   // Sees files that were put into the folder since. Cheap: one directory listing.
   void refresh();
 

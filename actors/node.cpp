@@ -52,4 +52,10 @@ runtime::task<std::vector<served_model>> node::models() {
   co_return co_await runtime::offload(this, *services_.disk, read);
 }
 
+runtime::task<> node::tell_models() {
+  models_changed news;
+  news.models = co_await models();
+  if (session_) send(session_->door, std::move(news));
+}
+
 }  // namespace dlls::actors

@@ -105,6 +105,7 @@ class node final : public runtime::co_actor<node_actor> {
   // The entry that `job` means, if its fence is the one held.
   held* find(const job_ref& job);
   runtime::task<> drop(std::string id);
+  runtime::task<> discard(job_ref job, manifest outcome);
   std::set<std::string> used_artifacts() const;
   runtime::task<> sweep();
   void wake_worker();
@@ -121,6 +122,7 @@ class node final : public runtime::co_actor<node_actor> {
       job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
   std::optional<link_account> silence_of(const held& job) const;
   runtime::task<std::vector<served_model>> models();
+  runtime::task<> tell_models();
 
   node_services services_;
   base::random_source random_;

@@ -52,6 +52,7 @@ runtime::task<> node::work_on(std::string id) {
   const auto order = begun.entry.order;
   auto make_folder = [jobs = services_.jobs, job = order.job] { return jobs->work_folder(job); };
   auto folder = co_await runtime::offload(this, *services_.disk, make_folder);
+  if (!find(order.job)) co_return;  // the trainer could not be told to abandon it
   work_order work;
   work.job = order.job;
   work.kind = order.kind;
@@ -68,7 +69,10 @@ runtime::task<> node::work_on(std::string id) {
     outcome = co_await runtime::try_ask(this, trainer_, no_deadline, std::move(work));
   }
   auto* job = find(order.job);
-  if (!job) co_return;  // cancelled or granted anew meanwhile
+  if (!job) {  // cancelled or granted anew meanwhile
+    if (outcome) co_await discard(order.job, *outcome);
+    co_return;
+  }
   if (!outcome && outcome.error().code == errc::storage_full) {
     base::log_warning("node", "job {} waits for space: {}", id, outcome.error().text());
     tasks().spawn(retry_later(order.job, disk_retry));
@@ -90,7 +94,10 @@ runtime::task<> node::work_on(std::string id) {
   };
   auto stored = co_await runtime::offload(this, *services_.disk, store);
   job = find(order.job);
-  if (!job) co_return;
+  if (!job) {
+    co_await discard(order.job, entry.result);
+    co_return;
+  }
   if (!stored) {  // not sealed on the disk: not ready. Try the whole again; the run resumes
     base::log_error("node", "job {} cannot be sealed: {}", id, stored.error().text());
     const auto pause = stored.error().code == errc::not_found ? 0s : disk_retry;
@@ -102,11 +109,8 @@ runtime::task<> node::work_on(std::string id) {
   base::log_info(
       "node", "job {} is {}", id,
       job->entry.state == held_state::sealed ? "ready" : "failed: " + job->entry.why.text());
-  if (job->entry.state == held_state::sealed && !job->entry.result.model.empty() && session_) {
-    models_changed news;
-    news.models = co_await models();
-    if (session_) send(session_->door, std::move(news));
-  }
+  const bool new_model = job->entry.state == held_state::sealed && !job->entry.result.model.empty();
+  if (new_model) co_await tell_models();
   if (find(order.job)) deliver_soon(id);
 }
 
@@ -155,6 +159,25 @@ runtime::task<> node::drop(std::string id) {
   auto removed = co_await runtime::offload(this, *services_.disk, remove);
   if (!removed) base::log_warning("node", "spool entry {}: {}", id, removed.error().text());
   if (jobs_.empty()) co_await sweep();
+}
+
+// Takes back a result that nobody wants any more: nothing else would ever name its model.
+runtime::task<> node::discard(job_ref job, manifest outcome) {
+  bool named = outcome.model.empty();
+  for (const auto& [id, held] : jobs_) named |= held.entry.result.model == outcome.model;
+  const auto used = used_artifacts();
+  std::erase_if(outcome.artifacts, [&](const auto& one) {
+    return one.name == model_artifact || used.contains(one.sha256);
+  });
+  auto remove = [named, outcome, id = job.id, models = services_.models,
+                 store = services_.artifacts]() -> result<> {
+    for (const auto& one : outcome.artifacts) (void)store->remove(one.sha256);
+    return named ? result<>{} : models->remove(outcome.model, id);
+  };
+  auto removed = co_await runtime::offload(this, *services_.disk, remove);
+  if (!removed)
+    base::log_warning("node", "the model of job {}: {}", job.id, removed.error().text());
+  if (!named) co_await tell_models();  // a hello may have listed it
 }
 
 std::set<std::string> node::used_artifacts() const {

@@ -25,7 +25,8 @@ result<artifact_ref> seal_file(const run_result::file& file, const ledger::artif
 }  // namespace
 
 result<manifest> seal_result(
-    run_result from, const job_ref& job, model_store& models, const ledger::artifact_store& store) {
+    run_result from, const job_ref& job, model_store& models, const ledger::artifact_store& store,
+    std::stop_token abandoned) {
   manifest made;
   made.metrics_json = from.metrics_json;
   for (const auto& file : from.files) {
@@ -36,6 +37,8 @@ result<manifest> seal_result(
   if (from.model_name.empty()) return made;
   auto sha256 = base::sha256_file(from.model_file);
   if (!sha256) return sha256.error();
+  // The last moment: an added model is served.
+  if (abandoned.stop_requested()) return base::error{errc::cancelled, "the job was cancelled"};
   auto added = models.add(from.model_name, job.id, from.model_file);
   if (!added) return added.error();
   made.artifacts.emplace_back(std::string{model_artifact}, *sha256, added->bytes);

@@ -1,6 +1,7 @@
 #include "actors/trainer.hpp"
 
 #include <chrono>
+#include <utility>
 
 #include "actors/seal.hpp"
 #include "base/log.hpp"
@@ -25,16 +26,36 @@ progress to_message(const job_ref& job, const run_progress& now) {
   return told;
 }
 
+error was_cancelled() { return {errc::cancelled, "the job was cancelled"}; }
+
 // Short steps are taken together, so that the hops between threads cost nothing. True when the run
 // is done.
-result<bool> take_steps(job_run& run) {
+result<bool> take_steps(job_run& run, const std::stop_token& abandoned) {
   const auto begun = std::chrono::steady_clock::now();
   while (!run.done()) {
+    if (abandoned.stop_requested()) return was_cancelled();
     if (auto one = run.step(); !one) return one.error();
     if (std::chrono::steady_clock::now() - begun >= progress_every) break;
   }
   return run.done();
 }
+
+// A run that may be abandoned, until its coroutine ends.
+class working_guard {
+ public:
+  using books = std::map<std::pair<std::string, std::uint64_t>, std::stop_source>;
+  working_guard(books& all, books::key_type key) : all_(all), key_(std::move(key)) {
+    all_[key_] = std::stop_source{};
+  }
+  ~working_guard() { all_.erase(key_); }
+  working_guard(const working_guard&) = delete;
+  working_guard& operator=(const working_guard&) = delete;
+  std::stop_token token() const { return all_.at(key_).get_token(); }
+
+ private:
+  books& all_;
+  books::key_type key_;
+};
 
 }  // namespace
 
@@ -45,13 +66,16 @@ trainer::behavior_type trainer::make_behavior() {
   return {serve(&trainer::work), serve(&trainer::give_up)};
 }
 
-void trainer::give_up(abandon which) { abandoned_.emplace(which.job.id, which.job.fence); }
+void trainer::give_up(abandon which) {
+  const auto found = working_.find({which.job.id, which.job.fence});
+  if (found != working_.end()) found->second.request_stop();
+}
 
 runtime::task<manifest> trainer::work(work_order order) {
   auto listener = caf::actor_cast<progress_listener>(current_sender());
   const auto job = order.job;
-  const auto key = std::pair{job.id, job.fence};
-  abandoned_.erase(key);
+  const working_guard mark{working_, {job.id, job.fence}};
+  const auto abandoned = mark.token();
   auto services = services_;
   auto start = [services, order] {
     return start_run(order, {*services.models, *services.cache, *services.compute});
@@ -59,11 +83,11 @@ runtime::task<manifest> trainer::work(work_order order) {
   auto started = co_await runtime::offload(this, *services_.thread, start);
   if (!started) throw failure(started.error());
   std::shared_ptr<job_run> run = std::move(*started);
-  auto steps = [run] { return take_steps(*run); };
+  auto steps = [run, abandoned] { return take_steps(*run, abandoned); };
   auto told = std::chrono::steady_clock::time_point{};
   bool done = run->done();
   while (!done) {
-    if (abandoned_.erase(key)) throw failure(error{errc::cancelled, "the job was cancelled"});
+    if (abandoned.stop_requested()) throw failure(was_cancelled());
     auto stepped = co_await runtime::offload(this, *services_.thread, steps);
     if (!stepped) throw failure(stepped.error());
     done = *stepped;
@@ -73,13 +97,13 @@ runtime::task<manifest> trainer::work(work_order order) {
       told = now;
     }
   }
-  auto seal = [run, services, job]() -> result<manifest> {
+  auto seal = [run, services, job, abandoned]() -> result<manifest> {
+    if (abandoned.stop_requested()) return was_cancelled();
     auto finished = run->finish();
     if (!finished) return finished.error();
-    return seal_result(std::move(*finished), job, *services.models, *services.artifacts);
+    return seal_result(std::move(*finished), job, *services.models, *services.artifacts, abandoned);
   };
   auto sealed = co_await runtime::offload(this, *services_.thread, seal);
-  abandoned_.erase(key);
   if (!sealed) throw failure(sealed.error());
   co_return std::move(*sealed);
 }

@@ -1,9 +1,11 @@
 // The actor that does a node's long work: one run at a time, on a thread of its own, step by step.
 #pragma once
 #include <caf/typed_actor.hpp>
+#include <map>
 #include <memory>
-#include <set>
+#include <stop_token>
 #include <string>
+#include <utility>
 
 #include "actors/job_run.hpp"
 #include "actors/messages.hpp"
@@ -38,12 +40,13 @@ class trainer final : public runtime::co_actor<trainer_actor> {
   behavior_type make_behavior() override;
 
  private:
-  // The sealed result. Fails with the run's error, or cancelled when it was abandoned.
+  // The sealed result. Fails with the run's error, or cancelled when it was abandoned before its
+  // model was added; whoever ordered it takes back what came too late for that.
   runtime::task<manifest> work(work_order order);
   void give_up(abandon which);
 
   trainer_services services_;
-  std::set<std::pair<std::string, std::uint64_t>> abandoned_;  // id and fence of running work
+  std::map<std::pair<std::string, std::uint64_t>, std::stop_source> working_;  // by id and fence
 };
 
 }  // namespace dlls::actors

@@ -79,3 +79,20 @@ TEST_CASE("a job's model keeps its name over restarts, and the same job again re
   CHECK(names(*store) == texts{name});
   CHECK(store->find(name).value().job == "job-1");
 }
+
+TEST_CASE("a model can be taken back, by the job that made it and nobody else") {
+  test::temp_folder folder;
+  const auto home = folder / "models";
+  auto store = model_store::open(home).value();
+  REQUIRE(test::write_tiny_model(home / "tiny.gguf"));
+  REQUIRE(test::write_tiny_model(folder / "made.gguf"));
+  store->refresh();
+  REQUIRE(store->add("ft:tiny", "job-1", folder / "made.gguf"));
+  CHECK(store->remove("ft:tiny", "job-2"));
+  CHECK(store->remove("tiny", "job-1"));
+  CHECK(names(*store) == texts{"ft:tiny", "tiny"});
+  CHECK(store->remove("ft:tiny", "job-1"));
+  CHECK(store->remove("ft:tiny", "job-1"));  // again: nothing to do
+  CHECK(names(*store) == texts{"tiny"});
+  CHECK(std::distance(fs::directory_iterator{home}, fs::directory_iterator{}) == 1);
+}

@@ -53,3 +53,19 @@ TEST_CASE("a sealed result stands in the stores, and sealing it again changes no
   CHECK_FALSE(seal_result(lost, job, *models, store));
   CHECK(models->list().size() == 1);
 }
+
+TEST_CASE("a result that is abandoned before its model is added leaves no model") {
+  test::temp_folder folder;
+  auto models = model_store::open(folder / "models").value();
+  const auto store = ledger::artifact_store::open(folder / "artifacts").value();
+  run_result made;
+  made.model_name = "ft:tiny";
+  made.model_file = folder / "model.gguf";
+  REQUIRE(test::write_tiny_model(made.model_file));
+  std::stop_source abandoned;
+  abandoned.request_stop();
+  const auto sealed = seal_result(made, {"job-1", 1, 1}, *models, store, abandoned.get_token());
+  REQUIRE_FALSE(sealed);
+  CHECK(sealed.error().code == base::errc::cancelled);
+  CHECK(models->list().empty());
+}
