@@ -177,6 +177,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   template <class Order>
   runtime::task<> tell_node(ledger::job job);
   runtime::task<> keep_house();
+  runtime::task<> expire_old(std::int64_t before_ms);
   runtime::task<> release_old(std::int64_t before_ms);
   runtime::task<> sweep_artifacts();
   void ended(const ledger::job& job);

@@ -325,7 +325,9 @@ runtime::task<> coordinator::tell_node(ledger::job job) {
 runtime::task<> coordinator::keep_house() {
   for (;;) {
     try {
-      const auto before = services_.clock->wall().count() - services_.timing.retention.count();
+      const auto now_ms = services_.clock->wall().count();
+      const auto before = now_ms - services_.timing.retention.count();
+      co_await expire_old(now_ms - services_.timing.waiting.count());
       co_await release_old(before);
       auto forgotten = co_await ledger_.forget(before, ledger::limits::page_items_max);
       if (!forgotten) throw failure(forgotten.error());
@@ -334,6 +336,18 @@ runtime::task<> coordinator::keep_house() {
       base::log_warning("coordinator", "keeping house: {}", f.what());
     }
     co_await runtime::sleep(this, std::chrono::hours{1});
+  }
+}
+
+runtime::task<> coordinator::expire_old(std::int64_t before_ms) {
+  const auto waiting = co_await all_jobs(waiting_states);
+  if (!waiting) throw failure(waiting.error());
+  for (const auto& job : *waiting) {
+    if (job.created_ms > before_ms) break;  // oldest first
+    auto step = failing(job, waiting_states, "expired", "no node took the job in time");
+    step.to = job_state::expired;
+    auto moved = co_await advance(step);  // refused when a node has taken it meanwhile
+    if (moved) ended(*moved);
   }
 }
 

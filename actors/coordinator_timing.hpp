@@ -20,6 +20,8 @@ struct coordinator_timing {
   std::chrono::milliseconds deadline_most{std::chrono::hours{6}};
   // A fetched result that nobody released is released after this.
   std::chrono::milliseconds retention{std::chrono::hours{24 * 7}};
+  // A job that no node has taken by then is expired.
+  std::chrono::milliseconds waiting{std::chrono::hours{24 * 7}};
   // A pick-up that failed on an open link (a chunk came late, our disk was full) is tried again.
   std::chrono::milliseconds pick_up_again{std::chrono::seconds{30}};
   // A node that refused for lack of space is offered nothing for this long.

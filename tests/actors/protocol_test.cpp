@@ -222,6 +222,22 @@ TEST_CASE("the cloud keeps what the ledger names and sweeps the rest once it is 
   CHECK(files() == 0);
 }
 
+TEST_CASE("a job that no node takes in time expires, and its owner is told") {
+  actors::coordinator_timing timing;
+  timing.waiting = 3h;
+  world w{seed_or(13), timing};
+  const auto id = w.submit({content});
+  w.advance(2h);
+  CHECK(w.state(id) == job_state::queued);
+  w.advance(2h);
+  CHECK(w.state(id) == job_state::expired);
+  CHECK(w.job(id).error_code == "expired");
+  CHECK(w.webhooks().size() == 1);
+  w.add_node("home");
+  w.advance(1h);
+  CHECK(w.state(id) == job_state::expired);
+}
+
 TEST_CASE("a coordinator goes on from its ledger, whatever its jobs were doing when it died") {
   world w{seed_or(5)};
   const auto early = w.submit({content});  // nobody to do it
