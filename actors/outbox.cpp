@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/json.hpp>
+#include <utility>
 
 #include "actors/cloud_backend.hpp"
 #include "actors/wire_json.hpp"
@@ -20,6 +21,10 @@ namespace {
 // A sender that dies leaves its rows to be claimed again after this.
 constexpr milliseconds hold = 60s;
 constexpr std::uint32_t rows_at_a_time = 16;
+// A ledger that does not answer, or whose disk is full, is asked again after this, twice as long
+// each time. What is due stays due meanwhile: its time would make us ask without pause.
+constexpr milliseconds back_off_first = 5s;
+constexpr milliseconds back_off_most = 5min;
 
 result<gateway::webhook_target> target_from(const std::optional<std::string>& setting) {
   auto value = setting && !setting->empty()
@@ -59,14 +64,19 @@ void outbox::look(wake) {
 }
 
 runtime::task<> outbox::send_all() {
+  auto back_off = back_off_first;
   for (;;) {
     looked_ = false;
-    co_await send_due();
+    const bool claimed = co_await send_due();
     if (looked_) continue;
     auto due = co_await ledger_.next_due();
-    // Without a row, or without an answer of the ledger, a day; somebody wakes us before that.
+    // Without a row, a day; somebody wakes us before that.
     milliseconds pause = 24h;
-    if (due && *due)
+    if (!claimed || !due)
+      pause = std::exchange(back_off, std::min(back_off * 2, back_off_most));
+    else
+      back_off = back_off_first;
+    if (claimed && due && *due)
       pause = std::clamp<milliseconds>(milliseconds{**due} - services_.clock->wall(), 1ms, 24h);
     if (looked_) continue;
     try {
@@ -79,11 +89,16 @@ runtime::task<> outbox::send_all() {
   }
 }
 
-runtime::task<> outbox::send_due() {
+// False when the ledger did not let us look.
+runtime::task<bool> outbox::send_due() {
   for (;;) {
     const auto now_ms = services_.clock->wall().count();
     auto rows = co_await ledger_.claim_due(now_ms, hold.count(), rows_at_a_time);
-    if (!rows || rows->empty()) co_return;
+    if (!rows) {
+      base::log_warning("outbox", "the ledger gives no rows: {}", rows.error().text());
+      co_return false;
+    }
+    if (rows->empty()) co_return true;
     for (auto& row : *rows) co_await send_one(std::move(row));
   }
 }

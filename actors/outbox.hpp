@@ -33,7 +33,7 @@ class outbox final : public runtime::co_actor<outbox_actor> {
 
  private:
   runtime::task<> send_all();
-  runtime::task<> send_due();
+  runtime::task<bool> send_due();
   runtime::task<> send_one(ledger::outbox_row row);
   void look(wake);
 
