@@ -59,6 +59,8 @@ def completions(client):
     text = "".join(e.choices[0].text for e in client.completions.create(
         model=MODEL, prompt="The capital of France is", max_tokens=2, temperature=0, stream=True) if e.choices)
     assert text == done.choices[0].text
+    many = client.completions.create(model=MODEL, prompt="The capital of France is", max_tokens=2, temperature=0, n=16)
+    assert [c.text for c in many.choices] == [text] * 16  # twice what the node works on at a time
 
 
 def errors(client, dlls):
