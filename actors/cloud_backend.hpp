@@ -103,6 +103,7 @@ class cloud_backend final : public gateway::backend,
 
  private:
   struct pending_job;
+  void find_earlier(std::shared_ptr<pending_job> pending);
   void add_inputs(std::shared_ptr<pending_job> pending, std::size_t next);
   void check_model(std::shared_ptr<pending_job> pending);
   void submit(std::shared_ptr<pending_job> pending);

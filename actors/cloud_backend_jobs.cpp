@@ -32,6 +32,17 @@ struct cloud_backend::pending_job {
   gateway::job_request request;
   gateway::reply<gateway::job_info> done;
   std::vector<artifact_ref> inputs;
+
+  // Without its id and its specification, which is the request and what the server adds to it.
+  ledger::new_job row() const {
+    ledger::new_job job;
+    job.owner = who.owner;
+    job.kind = request.kind;
+    job.canonical_body = gateway::to_spec_json(request);
+    job.idempotency_key = request.idempotency_key;
+    job.model_in = request.model;
+    return job;
+  }
 };
 
 void cloud_backend::create_job(
@@ -39,7 +50,18 @@ void cloud_backend::create_job(
   if (auto good = check_job_request(request); !good) return done(good.error());
   auto pending = std::make_shared<pending_job>(
       pending_job{std::move(who), std::move(request), std::move(done), {}});
-  add_inputs(std::move(pending), 0);
+  if (pending->request.idempotency_key.empty()) return add_inputs(std::move(pending), 0);
+  find_earlier(std::move(pending));
+}
+
+// A retry whose first answer was lost gets its job, also when the file or the model is gone by now.
+void cloud_backend::find_earlier(std::shared_ptr<pending_job> pending) {
+  services_.jobs->find_submitted(
+      pending->row(), [self = shared_from_this(), pending](result<ledger::job> found) {
+        if (found) return pending->done(to_gateway(*found));
+        if (found.error().code != errc::not_found) return pending->done(found.error());
+        self->add_inputs(pending, 0);
+      });
 }
 
 void cloud_backend::add_inputs(std::shared_ptr<pending_job> pending, std::size_t next) {
@@ -67,14 +89,8 @@ void cloud_backend::check_model(std::shared_ptr<pending_job> pending) {
 }
 
 void cloud_backend::submit(std::shared_ptr<pending_job> pending) {
-  const auto& request = pending->request;
-  ledger::new_job job;
-  job.id = base::random_id(request.kind == "fine_tune" ? "ftjob-" : "job-");
-  job.owner = pending->who.owner;
-  job.kind = request.kind;
-  job.canonical_body = gateway::to_spec_json(request);
-  job.idempotency_key = request.idempotency_key;
-  job.model_in = request.model;
+  auto job = pending->row();
+  job.id = base::random_id(job.kind == "fine_tune" ? "ftjob-" : "job-");
   for (const auto& one : pending->inputs) job.inputs.push_back(one.sha256);
   // The client's request, and what the server knows of its inputs.
   auto spec = parse_json(job.canonical_body);

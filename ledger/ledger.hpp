@@ -49,6 +49,10 @@ class ledger {
   // body gives the first job again; with another body already_exists. storage_full below the
   // watermark; resource_exhausted past limits::jobs_waiting_max.
   virtual void submit(new_job job, reply<submission> done) = 0;
+  // The job that an earlier submit with the owner and key of `like` made; of the rest only kind and
+  // body are looked at. For a client that repeats what can't be submitted any more. not_found for a
+  // new key, already_exists for another body, as submit.
+  virtual void find_submitted(new_job like, reply<job> done) = 0;
   // not_found for another owner's job too: ids of others can't be probed.
   virtual void find_job(owner_scope owner, std::string id, reply<job> done) = 0;
   // not_found when `after` is unknown in that scope.

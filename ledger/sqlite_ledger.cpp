@@ -70,6 +70,13 @@ class sqlite_backend final : public ledger {
         bytes, [job = std::move(job)](transaction& t) { return detail::submit(t, job); },
         std::move(done));
   }
+  void find_submitted(new_job like, reply<job> done) override {
+    if (auto ok = detail::validate_name("idempotency_key", like.idempotency_key); !ok)
+      return done(ok.error());
+    read<job>(
+        [like = std::move(like)](transaction& t) { return detail::find_submitted(t, like); },
+        std::move(done));
+  }
   void find_job(owner_scope owner, std::string id, reply<job> done) override {
     read<job>(
         [owner = std::move(owner), id = std::move(id)](transaction& t) {

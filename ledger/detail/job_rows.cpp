@@ -115,18 +115,23 @@ std::optional<job_row> read_job(transaction& t, const std::string& id) {
   return job_of(s);
 }
 
+result<job> find_submitted(transaction& t, const new_job& like) {
+  const auto known = find_key(t, like);
+  if (!known) return error{errc::not_found, "no job was submitted under this idempotency key"};
+  if (known->body_sha256 != body_hash(like))
+    return error{
+        errc::already_exists,
+        fmt::format("the idempotency key '{}' was used for another request", like.idempotency_key),
+        "use a new key for a new request"};
+  auto row = read_job(t, known->id);
+  base::check(row.has_value(), "a job vanished within a transaction");
+  return std::move(row->job);
+}
+
 result<submission> submit(transaction& t, const new_job& j) {
-  const auto hash = body_hash(j);
-  if (const auto known = find_key(t, j)) {
-    if (known->body_sha256 != hash)
-      return error{
-          errc::already_exists,
-          fmt::format("the idempotency key '{}' was used for another request", j.idempotency_key),
-          "use a new key for a new request"};
-    auto row = read_job(t, known->id);
-    base::check(row.has_value(), "a job vanished within a transaction");
-    return submission{std::move(row->job), true};
-  }
+  auto known = find_submitted(t, j);
+  if (known) return submission{std::move(*known), true};
+  if (known.error().code != errc::not_found) return known.error();
   if (auto room = t.disk.admit_submit(); !room) return room.error();
   if (t.db.query(
               "SELECT 1 FROM jobs WHERE state IN ('submitted', 'queued') LIMIT 1 OFFSET ?",
@@ -140,8 +145,8 @@ result<submission> submit(transaction& t, const new_job& j) {
       "INSERT INTO jobs (id, owner, kind, state, idempotency_key, body_sha256, deadline_ms,"
       " created_ms, updated_ms, model_in, spec_json) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
       " ON CONFLICT (id) DO NOTHING",
-      id, j.owner, j.kind, name(job_state::submitted), null_when_empty(j.idempotency_key), hash,
-      j.deadline_ms, t.now_ms, t.now_ms, j.model_in, j.spec_json);
+      id, j.owner, j.kind, name(job_state::submitted), null_when_empty(j.idempotency_key),
+      body_hash(j), j.deadline_ms, t.now_ms, t.now_ms, j.model_in, j.spec_json);
   if (written != 1) return error{errc::already_exists, fmt::format("job '{}' exists", id)};
   const auto seq = t.db.last_id();
   for (const auto& sha : j.inputs)

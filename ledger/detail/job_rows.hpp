@@ -12,6 +12,7 @@
 namespace dlls::ledger::detail {
 
 base::result<submission> submit(transaction& t, const new_job& j);
+base::result<job> find_submitted(transaction& t, const new_job& like);
 base::result<job> find_job(
     transaction& t, const std::optional<std::string>& owner, const std::string& id);
 base::result<job_counts> count_jobs(transaction& t);

@@ -201,7 +201,7 @@ void world::stop_node(node_process& node) {
 
 void world::start_coordinator() {
   ledger_ = ledger::sqlite_ledger::open(
-                folder_.path() / "ledger.db", ledger::test_options(), system_->base_clock())
+                folder_.path() / "ledger.db", ledger_options_, system_->base_clock())
                 .value();
   coordinator_services services;
   services.jobs = ledger_;

@@ -102,6 +102,9 @@ class world {
   virtual_system& system() { return *system_; }
   base::random_source& chance() { return chance_; }
   const actors::coordinator_actor& cloud() const { return coordinator_; }
+  const std::shared_ptr<ledger::ledger>& books() const { return ledger_; }
+  // What the next start_coordinator opens the ledger with.
+  ledger::sqlite_options& ledger_options() { return ledger_options_; }
   const ledger::artifact_store& cloud_artifacts() const { return *artifacts_; }
   const std::filesystem::path& folder() const { return folder_.path(); }
 
@@ -189,6 +192,7 @@ class world {
   std::map<std::string, std::unique_ptr<node_process>> nodes_;
   open_scheduler* scheduler_ = nullptr;
   std::unique_ptr<virtual_system> system_;
+  ledger::sqlite_options ledger_options_ = ledger::test_options();
   std::shared_ptr<ledger::ledger> ledger_;
   actors::coordinator_actor coordinator_;
   std::uint64_t epochs_ = 0;

@@ -259,3 +259,26 @@ TEST_CASE("fields without sense or beyond their limits are refused before anythi
   CHECK(f.submit(j).error().code == errc::invalid_argument);
   CHECK(f.l->stats().operations == 0);
 }
+
+TEST_CASE("a key finds the job that it made, by the same owner and body") {
+  ledger_fixture f;
+  auto j = a_job();
+  j.idempotency_key = "k1";
+  const auto find = [&](const new_job& like) {
+    return wait_for<job>([&](auto done) { f.l->find_submitted(like, done); });
+  };
+  CHECK(find(j).error().code == errc::not_found);
+  const auto made = f.submit(j).value().job;
+  CHECK(find(j).value().id == made.id);
+  auto other = j;
+  other.spec_json = R"({"n":2})";
+  CHECK(find(other).error().code == errc::already_exists);
+  other = j;
+  other.owner = "another";
+  CHECK(find(other).error().code == errc::not_found);
+  other = j;
+  other.idempotency_key = "k2";
+  CHECK(find(other).error().code == errc::not_found);
+  other.idempotency_key.clear();
+  CHECK(find(other).error().code == errc::invalid_argument);
+}
