@@ -41,6 +41,7 @@ gateway::file_info to_gateway(const ledger::file& file) {
   info.filename = file.filename;
   info.purpose = file.purpose;
   info.bytes = file.bytes;
+  info.sha256 = file.sha256;
   info.created = to_seconds(file.created_ms);
   info.expires = to_seconds(file.expires_ms);
   info.status = file.status;

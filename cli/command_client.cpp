@@ -5,6 +5,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "base/sha256.hpp"
 #include "cli/command.hpp"
 #include "cli/json.hpp"
 #include "cli/progress_bar.hpp"
@@ -129,6 +130,24 @@ struct submit_flags {
   int epochs = 0, seed = -1;
 };
 
+// The id of these bytes at the coordinator. They are sent only when no file of that purpose holds
+// them: a repeated command names the same file, so that an idempotency key finds its job.
+result<std::string> file_id_of(
+    const gateway::client& client, const std::string& path, const std::string& purpose) {
+  auto sum = base::sha256_file(path);
+  if (!sum) return sum.error();
+  auto known = parsed(client.get("/v1/files?order=asc&limit=10000&purpose=" + purpose));
+  if (!known) return known.error();
+  for (const auto& one : list_of(*known, "data"))
+    if (text_of(one, "sha256") == *sum) return text_of(one, "id");
+  progress_bar bar("upload " + std::filesystem::path{path}.filename().string());
+  auto sent = parsed(client.upload(path, purpose, [&](auto done, auto total) {
+    bar.show(done, total, bytes_text(static_cast<double>(total)));
+  }));
+  if (!sent) return sent.error();
+  return text_of(*sent, "id");
+}
+
 result<int> submit(const settings& all, const submit_flags& what) {
   boost::system::error_code failed;
   auto spec = json::parse(what.spec, failed);
@@ -137,13 +156,9 @@ result<int> submit(const settings& all, const submit_flags& what) {
   if (!client) return client.error();
   json::array files;
   for (const auto& path : what.files) {
-    progress_bar bar("upload " + std::filesystem::path{path}.filename().string());
-    const auto purpose = what.kind == "fine_tune" ? "fine-tune" : "user_data";
-    auto sent = parsed(client->upload(path, purpose, [&](auto done, auto total) {
-      bar.show(done, total, bytes_text(static_cast<double>(total)));
-    }));
-    if (!sent) return sent.error();
-    files.push_back(json::string{text_of(*sent, "id")});
+    auto id = file_id_of(*client, path, what.kind == "fine_tune" ? "fine-tune" : "user_data");
+    if (!id) return id.error();
+    files.push_back(json::string{*id});
   }
   json::object body{{"kind", what.kind}, {"files", files}, {"spec", spec}};
   if (!what.model.empty()) body["model"] = what.model;

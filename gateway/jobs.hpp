@@ -27,6 +27,7 @@ struct file_info {
   std::string filename;
   std::string purpose;
   std::uint64_t bytes = 0;
+  std::string sha256;  // of the content, hexadecimal
   std::int64_t created = 0;
   std::optional<std::int64_t> expires;
   std::string status = "processed";  // "uploaded", "processed", "error"

@@ -90,6 +90,7 @@ json::object file_object(const file_info& f) {
   out["expires_at"] = or_null(f.expires);
   out["filename"] = text_value(f.filename);
   out["purpose"] = text_value(f.purpose);
+  out["sha256"] = text_value(f.sha256);  // ours: a client sees what it need not send again
   out["status"] = text_value(f.status);
   out["status_details"] = nullptr;
   return out;

@@ -72,6 +72,11 @@ def jobs(dlls):
     fetched = json.loads((dlls.home / "out/checksum.json").read_text())
     assert fetched["sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
     assert "released" in good(dlls.run("release", job))
+    keyed = ["submit", "checksum", str(data), "--idempotency-key", "k1"]
+    first, again = good(dlls.run(*keyed)), good(dlls.run(*keyed))
+    assert first == again, "the same key and bytes made two jobs"
+    assert len(dlls.get("/v1/files")["data"]) == 1, "the same bytes were sent twice"
+    dlls.wait_job(first.strip())
     long = good(dlls.run("submit", "checksum", str(data), "--spec", '{"rounds": 1000000}')).strip()
     until("it runs", lambda: dlls.get(f"/v1/jobs/{long}")["state"] == "running")
     assert "cancelled" in good(dlls.run("cancel", long))

@@ -35,8 +35,10 @@ struct handshake_count {
 
 void report(const listener& to, std::string who, const error& why) {
   const auto reason = fmt::format("{}: {}", who, why.text());
-  base::log_info("link", "refused {}", reason);
-  if (to.events.refused) to.events.refused(reason);
+  if (to.events.refused)
+    to.events.refused(reason);
+  else
+    base::log_info("link", "refused {}", reason);
 }
 
 // What keeps a peer with a sound certificate out; ok when nothing does.
