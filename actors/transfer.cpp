@@ -84,7 +84,7 @@ error of_own_disk(error why) {
 
 result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state) {
   const auto& what = state.what;
-  if (!ledger::is_sha256(what.sha256)) return error{errc::invalid_argument, "not a SHA-256"};
+  if (!base::is_sha256(what.sha256)) return error{errc::invalid_argument, "not a SHA-256"};
   if (state.store->contains(what.sha256)) return std::optional<std::uint64_t>{};
   auto writer = state.store->begin(ledger::expectation{what.bytes, what.sha256});
   if (!writer) {

@@ -34,6 +34,8 @@ class sha256 {
 sha256_digest sha256_of(std::span<const std::byte> bytes);
 // 64 lower-case hexadecimal digits.
 std::string sha256_hex(std::string_view text);
+// True for 64 lower-case hexadecimal digits.
+bool is_sha256(std::string_view text) noexcept;
 // Reads the file in pieces of constant size.
 result<std::string> sha256_file(const std::filesystem::path& path);
 

@@ -20,6 +20,7 @@ namespace dlls::ledger {
 namespace fs = std::filesystem;
 using base::errc;
 using base::error;
+using base::is_sha256;
 using base::result;
 
 namespace {
@@ -105,12 +106,6 @@ std::string part_name(const expectation& what) {
 }
 
 }  // namespace
-
-bool is_sha256(std::string_view text) noexcept {
-  return text.size() == 64 && std::ranges::all_of(text, [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
-}
 
 // artifact_reader -------------------------------------------------------------------------------
 
@@ -232,18 +227,6 @@ result<artifact_writer> artifact_store::begin(expectation what) const {
     }
   }
   return writer;
-}
-
-result<artifact> artifact_store::adopt(const fs::path& finished) const {
-  base::unique_fd fd{::open(finished.c_str(), O_RDWR | O_CLOEXEC | O_NOFOLLOW)};
-  if (!fd) return base::errno_error("open " + finished.string());
-  auto bytes = size_of(fd.get(), finished);
-  if (!bytes) return bytes.error();
-  base::sha256 hash;
-  if (auto done = hash_file(fd.get(), *bytes, hash); !done) return done.error();
-  const auto sum = base::to_hex(hash.finish());
-  if (auto done = seal_file(fd.get(), *bytes, finished, blobs_ / sum); !done) return done.error();
-  return artifact{sum, *bytes};
 }
 
 bool artifact_store::contains(std::string_view sha256) const noexcept {

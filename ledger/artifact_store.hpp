@@ -29,9 +29,6 @@
 
 namespace dlls::ledger {
 
-// True for 64 lower-case hexadecimal digits.
-bool is_sha256(std::string_view text) noexcept;
-
 struct artifact {
   std::string sha256;
   std::uint64_t bytes = 0;
@@ -108,8 +105,6 @@ class artifact_store {
   // writer has this part; storage_full when the declared size does not fit; invalid_argument when
   // it passes bytes_max.
   base::result<artifact_writer> begin(expectation what) const;
-  // Takes over a finished file of the same file system by renaming it: hashed, synced, sealed.
-  base::result<artifact> adopt(const std::filesystem::path& finished) const;
 
   bool contains(std::string_view sha256) const noexcept;
   // not_found

@@ -1,8 +1,8 @@
 // /v1/jobs: DLLS's own view of every kind of job, to the states and the artifacts.
-#include <algorithm>
 #include <boost/json/object.hpp>
 #include <boost/json/serialize.hpp>
 
+#include "base/sha256.hpp"
 #include "gateway/detail/errors.hpp"
 #include "gateway/detail/job_input.hpp"
 #include "gateway/detail/json_output.hpp"
@@ -19,12 +19,6 @@ constexpr std::uint32_t events_limit_max = 1'000;
 
 reply<job_info> job_reply(const exchange_ptr& out) {
   return object_reply<job_info>(out, job_object);
-}
-
-bool is_sha256(std::string_view text) {
-  return text.size() == 64 && std::all_of(text.begin(), text.end(), [](char c) {
-           return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-         });
 }
 
 // Progress of one job as server-sent events, until it ends or its watcher goes.
@@ -108,7 +102,7 @@ void result(request in, backend& to, exchange_ptr out) {
 
 void artifact(request in, backend& to, exchange_ptr out) {
   const auto sha256 = in.parameters[1];
-  if (!is_sha256(sha256))
+  if (!base::is_sha256(sha256))
     return out->send(to_response(
         bad_request("an artifact is named by 64 lower-case hexadecimal digits", "sha256")));
   using body = std::shared_ptr<content>;

@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/encoding.hpp"
+#include "base/sha256.hpp"
 
 namespace dlls::ledger::detail {
 
@@ -55,10 +56,8 @@ result<> validate_name(std::string_view field, std::string_view value) {
 }
 
 result<> validate_hash(std::string_view field, std::string_view value) {
-  const bool ok = value.size() == 64 && std::ranges::all_of(value, [](char c) {
-                    return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
-                  });
-  return ok ? result<>{} : refused(field, "is not 64 lower-case hexadecimal digits");
+  return base::is_sha256(value) ? result<>{}
+                                : refused(field, "is not 64 lower-case hexadecimal digits");
 }
 
 result<> validate_json(std::string_view field, std::string_view value) {
