@@ -13,6 +13,7 @@
 #pragma once
 #include <cstddef>
 #include <tuple>
+#include <type_traits>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -35,12 +36,16 @@ struct raced<void> {
 
 namespace detail {
 
+// Exactly one has ended: the group wakes its parent before any other child runs.
 template <std::size_t... I, class... Ts>
 std::variant<value_or_unit<Ts>...> take_winner(
     std::index_sequence<I...>, std::tuple<group_child<Ts>...>& children) {
   std::variant<value_or_unit<Ts>...> won;
-  // Exactly one has ended: the group wakes its parent before any other child runs.
-  (void)((std::get<I>(children).done() ? (won.template emplace<I>(std::get<I>(children).take()), true) : false) || ...);
+  const auto take = [&]<std::size_t N>(std::integral_constant<std::size_t, N>) {
+    auto& child = std::get<N>(children);
+    if (child.done()) won.template emplace<N>(child.take());
+  };
+  (take(std::integral_constant<std::size_t, I>{}), ...);
   return won;
 }
 
