@@ -199,3 +199,28 @@ TEST_CASE("a port or an address that cannot be listened on is said so") {
   CHECK(listen("127.0.0.256", 0).error().code == errc::invalid_argument);
   CHECK(listen("localhost", 0).error().code == errc::invalid_argument);
 }
+
+// One of these moments is between the handshake and CAF's broker taking the connection over.
+TEST_CASE("an endpoint that ends at any moment of a dial ends, and answers the dial") {
+  certificates issued;
+  coordinator_side coordinator{issued};
+  const auto own = issued.of("node", "gpu0");
+  for (int i = 0; i < 60; ++i) {
+    CAPTURE(i);
+    std::promise<void> answered;
+    {
+      node_side node;
+      link::dial_request request;
+      request.host = "127.0.0.1";
+      request.port = coordinator.port;
+      request.own = own;
+      request.want_role = "coordinator";
+      request.exported = caf::actor_cast<caf::strong_actor_ptr>(node.worker);
+      request.expected_interface = node.system.message_types<door_interface>();
+      node.endpoint->dial(request, [&](auto) { answered.set_value(); }, {});
+      const auto end = std::chrono::steady_clock::now() + std::chrono::microseconds{200 * i};
+      while (std::chrono::steady_clock::now() < end) std::this_thread::yield();
+    }
+    CHECK(answered.get_future().wait_for(patience) == std::future_status::ready);
+  }
+}

@@ -43,9 +43,13 @@ void core::stop() {
   work_.reset();
   acceptors_.clear();
   {
+    // Destroyed after the lock is given back: with the broker goes its mailbox, and a link in there
+    // that it never took over says through `forget` that it has ended.
+    caf::actor broker;
+    std::map<peer_identity, std::shared_ptr<link_state>> links;
     std::lock_guard lock{mutex_};
-    broker_ = nullptr;
-    links_.clear();
+    broker.swap(broker_);
+    links.swap(links_);
   }
   io_.reset();  // destroys what still waits: each says `cancelled` where it owes an answer
 }
