@@ -4,31 +4,13 @@
 
 #include "runtime/detail/frames.hpp"
 #include "runtime/timeout.hpp"
+#include "tests/runtime/later.hpp"
 #include "tests/runtime/messages.hpp"
 
 using namespace dlls;
 using namespace dlls::tests;
 
 namespace {
-
-using log_t = std::vector<std::string>;
-
-// Ends after that time, and writes down when it is cancelled before.
-rt::task<int> later(runner* self, int value, int ms, log_t* log) {
-  struct guard {
-    log_t* log;
-    int value;
-    bool finished = false;
-    guard(log_t* l, int v) : log(l), value(v) {}
-    ~guard() {
-      if (!finished) log->push_back("cancelled " + std::to_string(value));
-    }
-  } g{log, value};
-  co_await rt::sleep(self, std::chrono::milliseconds{ms});
-  g.finished = true;
-  if (value < 0) throw base::failure({base::errc::corrupt, "negative"});
-  co_return value;
-}
 
 rt::task<void> idle(runner* self, int ms) {
   co_await rt::sleep(self, std::chrono::milliseconds{ms});
