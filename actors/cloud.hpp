@@ -21,7 +21,7 @@ struct cloud_options {
   std::size_t workers = 2;                 // actor threads
   bool make_key = false;                   // a further API key, for an owner who lost his
   // Shows or keeps a key just made: the first of this folder, or because of make_key. It opens once
-  // this has succeeded; only its hash is stored.
+  // this has succeeded; only its hash is stored. Required.
   std::function<base::result<>(const std::string& key)> show_key;
   coordinator_timing timing;
 };

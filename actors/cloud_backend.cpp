@@ -274,10 +274,8 @@ void cloud_backend::enroll(
     gateway::reply<gateway::enrolment> done) {
   if (!services_.make_token)
     return done(error{errc::unsupported, "this coordinator listens for no nodes"});
-  if (!node_name.empty() && !runtime::link::is_name(node_name))
-    return done(error{
-        errc::invalid_argument, fmt::format("'{}' is no name for a node", node_name),
-        "1 to 64 of a-z, 0-9 and -"});
+  if (!node_name.empty())
+    if (auto good = runtime::link::check_node_name(node_name); !good) return done(good.error());
   std::string hash;
   gateway::enrolment made;
   made.token = services_.make_token(hash);

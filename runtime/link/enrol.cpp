@@ -118,10 +118,7 @@ base::result<credentials> join(
     const std::string& host, std::uint16_t port, const join_token& token,
     const std::filesystem::path& folder, const std::string& name,
     std::chrono::milliseconds timeout) {
-  if (!is_name(name))
-    return error{
-        errc::invalid_argument, fmt::format("'{}' is no name for a node", name),
-        "1 to 63 of a-z, 0-9 and -, neither first nor last a hyphen"};
+  if (auto good = check_node_name(name); !good) return good.error();
   // Before the token is spent: what can fail here should not cost one.
   if (auto made = base::make_folder(folder); !made) return made.error();
   const auto request = make_certificate_request();

@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "base/error.hpp"
+
 namespace dlls::runtime::link {
 
 // PEM files. The certificate carries exactly one URI name dlls://role/ROLE/NAME; `certificate` and
@@ -27,5 +29,7 @@ struct peer_identity {
 
 // One to 63 characters of [a-z0-9-], neither first nor last a hyphen: a DNS label.
 bool is_name(std::string_view text) noexcept;
+// The same with words for who chose the name: invalid_argument, and the rule as the way out.
+base::result<> check_node_name(std::string_view text);
 
 }  // namespace dlls::runtime::link

@@ -151,4 +151,11 @@ bool is_name(std::string_view text) noexcept {
   return true;
 }
 
+base::result<> check_node_name(std::string_view text) {
+  if (is_name(text)) return {};
+  return base::error{
+      base::errc::invalid_argument, fmt::format("'{}' is no name for a node", text),
+      "1 to 63 of a-z, 0-9 and -, neither first nor last a hyphen"};
+}
+
 }  // namespace dlls::runtime::link
