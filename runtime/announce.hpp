@@ -14,16 +14,12 @@
 #include <type_traits>
 #include <vector>
 
+#include "runtime/detail/type_name.hpp"
+#include "runtime/part.hpp"
+
 namespace dlls::runtime {
 
 namespace detail {
-
-template <class T>
-constexpr std::string_view qualified_name() {
-  std::string_view text = __PRETTY_FUNCTION__;
-  const auto from = text.find("T = ") + 4;
-  return text.substr(from, text.find_first_of(";]", from) - from);
-}
 
 template <class T>
 concept names_itself = requires {

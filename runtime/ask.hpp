@@ -10,8 +10,15 @@
 // Errors: deadline_exceeded when no answer came in time, or at once when the time given is not
 // positive (a later answer is ignored); unavailable when the handle is empty, or as soon as the
 // callee has ended or its node is lost, without waiting for the deadline; otherwise what the callee
-// answered, which arrives unchanged from another node too. Destroying the waiting coroutine cancels
-// the wait; the callee is not told.
+// answered, which arrives unchanged from another node too.
+//
+// Deadlines travel. Inside a handler, an ask waits no longer than whoever asked the handler does,
+// whatever time it is given; the time left goes along with the request, to another node too. It
+// counts there from when the request is taken up.
+//
+// Cancellation travels. When the waiting coroutine is destroyed, or the time is over, the callee is
+// told: a co_actor ends the handler at its await, with what it asked of others in turn (unless it
+// serves it `detached`); other actors ignore the word.
 #pragma once
 #include <fmt/core.h>
 
@@ -36,47 +43,64 @@ template <class R>
 class ask_operation final : public operation {
  public:
   ask_operation(
-      core& c, caf::strong_actor_ptr callee, time_point deadline, caf::mailbox_element_ptr request)
-      : core_(c), callee_(std::move(callee)), deadline_(deadline), request_(std::move(request)) {}
-  ask_operation(ask_operation&& other) noexcept
+      core& c, caf::strong_actor_ptr callee, caf::actor_clock::duration_type within,
+      caf::mailbox_element_ptr request)
+      : core_(c), callee_(std::move(callee)), within_(within), request_(std::move(request)) {}
+  ask_operation(ask_operation&& other) noexcept  // only before it is awaited
       : core_(other.core_),
         callee_(std::move(other.callee_)),
-        deadline_(other.deadline_),
-        request_(std::move(other.request_)) {}  // only before it is awaited
-  ~ask_operation() { core_.close(*this); }
+        within_(other.within_),
+        request_(std::move(other.request_)) {}
+  ~ask_operation() {
+    if (!is_open()) return;
+    core_.cancel_call(callee_, number());
+    core_.close(*this);
+  }
 
   bool ready() {
+    begin_at(core_.now());
+    deadline_ = core_.deadline(since(), within_);
     if (!callee_) {
       answer_.emplace(
           boost::system::in_place_error,
           base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
-    } else if (deadline_ <= core_.now()) {
-      expired();
+    } else if (deadline_ <= since()) {
+      answer_.emplace(boost::system::in_place_error, late_answer(*callee_));
     }
     return answer_.has_value();
   }
   void start(std::coroutine_handle<> waiting) {
-    resume_point = waiting;
-    request_->mid = core_.open(*this, deadline_);
+    suspend(waiting);
+    number_ = core_.open(*this, deadline_);
+    request_->mid = call_id{call_kind::call, time_left(since(), deadline_), number_}.request();
     request_->sender = core_.self().ctrl();
     core_.watch(*this, callee_);
     callee_->get()->enqueue(std::move(request_), core_.self().context());
   }
   base::result<R> take() { return std::move(*answer_); }
 
-  void answered(caf::type_erased_tuple& content) override {
+  after_answer answered(caf::type_erased_tuple& content) override {
     answer_.emplace(read_answer<R>(content, *callee_));
+    return after_answer::closed;
   }
-  void expired() override { answer_.emplace(boost::system::in_place_error, late_answer(*callee_)); }
+  void expired() override {
+    core_.cancel_call(callee_, number_);
+    answer_.emplace(boost::system::in_place_error, late_answer(*callee_));
+  }
   void callee_lost(const base::error& why) override {
     answer_.emplace(boost::system::in_place_error, why);
+  }
+  std::string describe() const override {
+    return "the answer of " + runtime::detail::describe(*callee_);
   }
 
  private:
   core& core_;
   caf::strong_actor_ptr callee_;
+  caf::actor_clock::duration_type within_;
   time_point deadline_;
   caf::mailbox_element_ptr request_;
+  std::uint64_t number_ = 0;
   std::optional<base::result<R>> answer_;
 };
 
@@ -110,10 +134,11 @@ auto make_ask(
       "give this message type a constructor, or name the value before the co_await "
       "(detail/temporary.hpp)");
   using answer = answer_type<R, Handle, std::decay_t<Ts>...>;
+  static_assert(!is_part<answer>, "the answer is a stream: subscribe() to it");
   auto& c = self->core();
   return ask_awaitable<answer, Throws>(
       c, caf::actor_cast<caf::strong_actor_ptr>(callee),
-      c.deadline(std::chrono::duration_cast<caf::actor_clock::duration_type>(within)),
+      std::chrono::duration_cast<caf::actor_clock::duration_type>(within),
       caf::make_mailbox_element({}, {}, {}, std::forward<Ts>(message)...));
 }
 

@@ -50,6 +50,8 @@ base::error from_sec(caf::sec code, const std::string& text, std::string_view wh
     case caf::sec::serializing_basp_payload_failed:
     case caf::sec::unknown_type:
       return {errc::corrupt, fmt::format("a message of {} could not be read: {}", who, text)};
+    case caf::sec::invalid_argument:
+      return {errc::invalid_argument, text};
     case caf::sec::incompatible_versions:
     case caf::sec::incompatible_application_ids:
       return {errc::version_mismatch, fmt::format("{}: {}", who, text)};
@@ -74,7 +76,9 @@ base::error from_caf(const caf::error& e, std::string_view who) {
   }
   if (e.category() == caf::atom("system")) {
     const auto code = static_cast<caf::sec>(e.code());
-    return from_sec(code, to_string(code), who);
+    const auto& context = e.context();
+    const bool explained = context.match_elements<std::string>();
+    return from_sec(code, explained ? context.get_as<std::string>(0) : to_string(code), who);
   }
   return {base::errc::internal, fmt::format("{}: {}", who, to_string(e))};
 }

@@ -8,6 +8,7 @@
 //     {serve(&porter::greet), serve(&porter::note)}; }
 //    private:
 //     runtime::task<welcome> greet(hello message);  // may suspend: ask, sleep, offload, ...
+//     runtime::stream<token> tell(story s);         // many values, see stream.hpp
 //     void note(progress p);                        // an ordinary function is fine too
 //     std::string name_;
 //   };
@@ -35,7 +36,10 @@
 
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/type_name.hpp"
+#include "runtime/part.hpp"
 #include "runtime/scope.hpp"
+#include "runtime/stream.hpp"
 #include "runtime/task.hpp"
 
 namespace dlls::runtime {
@@ -62,9 +66,15 @@ template <class R>
 struct answer_of<task<R>> : answer_of<R> {};
 
 template <class T>
-inline constexpr bool is_task = false;
-template <class T>
-inline constexpr bool is_task<task<T>> = true;
+struct answer_of<stream<T>> {
+  using type = part<T>;
+};
+
+// Of a handler's return type: a coroutine of ours.
+template <class R>
+concept suspendable = requires {
+  R::is_stream;
+};
 
 }  // namespace detail
 
@@ -86,12 +96,14 @@ class co_actor : public detail::actor_base<Handle>::type {
   // Overridden for the coroutines' sake; whoever overrides them again must call these.
   using super::consume;
   caf::invoke_message_result consume(caf::mailbox_element& message) override {
+    const detail::run_loop::turn ours{core_.loop()};
     auto result = caf::invoke_message_result::consumed;
     if (!core_.dispatch(message)) result = super::consume(message);
     core_.loop().run();
     return result;
   }
   void initialize() override {
+    const detail::run_loop::turn ours{core_.loop()};
     super::initialize();
     core_.loop().run();
   }
@@ -102,17 +114,28 @@ class co_actor : public detail::actor_base<Handle>::type {
   }
 
  protected:
+  using handler_bond = detail::handler_bond;
+  static constexpr auto attached = handler_bond::attached;
+  static constexpr auto detached = handler_bond::detached;
+
   // A member function as a message handler. Parameters by value; returns R, base::result<R>,
-  // task<R> or task<base::result<R>>, where the interface says R (void for reacts_to).
+  // task<R> or task<base::result<R>>, where the interface says R (void for reacts_to); or
+  // stream<T>, where it says part<T>.
+  //
+  // A handler that suspends is `attached` to its asker: when the asker cancels, ends, or is lost
+  // with its node, the handler is destroyed at its await, and what it asks inherits the deadline of
+  // the asker (ask.hpp). With `detached` it runs to its end whatever the asker does: for what must
+  // not be left half done.
   template <class Actor, class R, class... Ts>
-  auto serve(R (Actor::*handler)(Ts...)) {
+  auto serve(R (Actor::*handler)(Ts...), handler_bond bond = attached) {
     static_assert((!std::is_reference_v<Ts> && ...), "a handler takes its parameters by value");
     using answer = typename detail::answer_of<R>::type;
     auto* self = static_cast<Actor*>(this);
     // By mutable reference, so that a message nobody else holds is moved from, not copied.
-    return [self, handler](std::decay_t<Ts>&... parts) -> caf::result<answer> {
-      if constexpr (detail::is_task<R>) {
-        self->core().start_handler((self->*handler)(std::move(parts)...));
+    return [self, handler, bond](std::decay_t<Ts>&... parts) -> caf::result<answer> {
+      if constexpr (detail::suspendable<R>) {
+        self->core().start_handler(
+            (self->*handler)(std::move(parts)...), bond, &detail::names_of<std::decay_t<Ts>...>);
         return caf::delegated<answer>{};
       } else {
         return self->template run_plain<answer>(

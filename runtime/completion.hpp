@@ -51,19 +51,20 @@ template <class T, bool Throws, class Start>
 class [[nodiscard]] completion_awaitable final : public operation {
  public:
   using value_type = std::conditional_t<Throws, T, base::result<T>>;
-  completion_awaitable(core& c, time_point deadline, Start start)
-      : core_(c), deadline_(deadline), start_(std::move(start)) {}
+  completion_awaitable(core& c, caf::actor_clock::duration_type within, Start start)
+      : core_(c), within_(within), start_(std::move(start)) {}
   completion_awaitable(completion_awaitable&& other) noexcept  // only before it is awaited
-      : core_(other.core_), deadline_(other.deadline_), start_(std::move(other.start_)) {}
+      : core_(other.core_), within_(other.within_), start_(std::move(other.start_)) {}
   ~completion_awaitable() { core_.close(*this); }
 
   bool await_ready() const { return false; }
   void await_suspend(std::coroutine_handle<> waiting) {
-    resume_point = waiting;
+    suspend(waiting);
+    begin_at(core_.now());
     state_ = std::make_shared<completion_state<T>>();
-    const auto id = core_.open(*this, deadline_);
+    const call_id id{call_kind::call, 0, core_.open(*this, core::later(since(), within_))};
     auto ticket = std::make_shared<completion_ticket<T>>(
-        state_, completion_waker{core_.self().address(), id.response_id()});
+        state_, completion_waker{core_.self().address(), id.response()});
     try {
       start_(resolver<T>{ticket});
     } catch (...) {
@@ -84,12 +85,18 @@ class [[nodiscard]] completion_awaitable final : public operation {
       return state_->take_result();
   }
 
-  void answered(caf::type_erased_tuple&) override {}
+  after_answer answered(caf::type_erased_tuple&) override { return after_answer::closed; }
   void expired() override { expired_ = true; }
+  std::string describe() const override {
+    if constexpr (requires { Start::what; })
+      return Start::what;
+    else
+      return "a completion";
+  }
 
  private:
   core& core_;
-  time_point deadline_;
+  caf::actor_clock::duration_type within_;
   Start start_;
   std::shared_ptr<completion_state<T>> state_;
   bool expired_ = false;
@@ -103,13 +110,15 @@ namespace detail {
 struct direct_t {};
 inline constexpr direct_t direct;
 
+inline constexpr auto for_ever = std::chrono::nanoseconds::max();
+
 template <class T, bool Throws, class Self, class Start>
-auto make_completion(Self* self, time_point deadline, Start&& start) {
+auto make_completion(Self* self, std::chrono::nanoseconds within, Start&& start) {
   static_assert(
       safe_function<Start>,
       "name this function before the co_await, or capture by reference (detail/temporary.hpp)");
   return completion_awaitable<T, Throws, owned_function<Start>>(
-      self->core(), deadline, own(std::forward<Start>(start)));
+      self->core(), within, own(std::forward<Start>(start)));
 }
 
 }  // namespace detail
@@ -118,24 +127,24 @@ auto make_completion(Self* self, time_point deadline, Start&& start) {
 // given or the start function threw.
 template <class T, class Self, class Start>
 auto completion(Self* self, Start&& start) {
-  return detail::make_completion<T, true>(self, detail::no_deadline, std::forward<Start>(start));
+  return detail::make_completion<T, true>(self, detail::for_ever, std::forward<Start>(start));
 }
 template <class T, class Self, class Start>
 auto completion(Self* self, detail::direct_t, Start start) {
   return detail::completion_awaitable<T, true, Start>(
-      self->core(), detail::no_deadline, std::move(start));
+      self->core(), detail::for_ever, std::move(start));
 }
 // Fails with deadline_exceeded when nobody calls within that time.
 template <class T, class Self, class Rep, class Period, class Start>
 auto completion(Self* self, std::chrono::duration<Rep, Period> within, Start&& start) {
-  const auto after = std::chrono::duration_cast<caf::actor_clock::duration_type>(within);
   return detail::make_completion<T, true>(
-      self, self->core().deadline(after), std::forward<Start>(start));
+      self, std::chrono::duration_cast<std::chrono::nanoseconds>(within),
+      std::forward<Start>(start));
 }
 // Gives a base::result<T>; exceptions become errors in it.
 template <class T, class Self, class Start>
 auto try_completion(Self* self, Start&& start) {
-  return detail::make_completion<T, false>(self, detail::no_deadline, std::forward<Start>(start));
+  return detail::make_completion<T, false>(self, detail::for_ever, std::forward<Start>(start));
 }
 
 }  // namespace dlls::runtime

@@ -26,6 +26,7 @@ namespace detail {
 template <class Function, class R = std::invoke_result_t<Function&>>
 class offload_start {
  public:
+  static constexpr auto what = "work on a thread of a pool";
   offload_start(worker_pool& pool, Function function)
       : pool_(pool), function_(std::make_shared<Function>(std::move(function))) {}
 

@@ -8,8 +8,7 @@
 // awaiting coroutine goes on. Of those that end on the same turn the one that ended first wins.
 // Awaitables such as ask(...) may stand for tasks. Cancelled with the coroutine that awaits it.
 //
-// A loser's side effects so far stand, and so does what it has asked of others: an ask that is
-// cancelled is still handled by its callee.
+// A loser's side effects so far stand; what it has asked of others is cancelled (ask.hpp).
 #pragma once
 #include <cstddef>
 #include <tuple>
@@ -50,8 +49,8 @@ std::variant<value_or_unit<Ts>...> take_winner(
 }
 
 template <class... Ts>
-task<std::variant<value_or_unit<Ts>...>> race_all(task<Ts>... bodies) {
-  child_group group{child_group::until::first};
+task<std::variant<value_or_unit<Ts>...>> race_all(time_point deadline, task<Ts>... bodies) {
+  child_group group{child_group::until::first, deadline};
   std::tuple<group_child<Ts>...> children{
       typename group_child<Ts>::seed{&group, std::move(bodies)}...};
   std::apply([](auto&... child) { (child.start(), ...); }, children);
@@ -64,7 +63,7 @@ task<std::variant<value_or_unit<Ts>...>> race_all(task<Ts>... bodies) {
 template <class... Awaitables>
 auto race(Awaitables... bodies) {
   static_assert(sizeof...(Awaitables) > 0, "a race of nobody never ends");
-  return detail::race_all(detail::as_task(std::move(bodies))...);
+  return detail::race_all(detail::no_deadline, detail::as_task(std::move(bodies))...);
 }
 
 // A race of none is a bug.

@@ -1,5 +1,7 @@
 #include "runtime/scope.hpp"
 
+#include <fmt/core.h>
+
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/core.hpp"
 
@@ -8,24 +10,38 @@ namespace detail {
 
 class scope_child final : public job, public chore, public tagged_hook<scope_tag> {
  public:
-  scope_child(scope& owner, task<void> body) : owner_(owner), body_(std::move(body)) {}
+  scope_child(scope& owner, task<void> body, time_point deadline, std::source_location where)
+      : owner_(owner), body_(std::move(body)), where_(where) {
+    deadline_ = deadline;
+  }
   void start(run_loop& loop) { loop.start(body_, *this); }
   void finished() noexcept override { owner_.child_finished(*this); }
   void perform() noexcept override { delete this; }
   void take() { body_.frame().promise().take(); }
+  std::string name() const override {
+    const std::string_view path{where_.file_name()};
+    return fmt::format(
+        "{}:{} {}", path.substr(path.rfind('/') + 1), where_.line(), where_.function_name());
+  }
 
  private:
   scope& owner_;
   task<void> body_;
+  std::source_location where_;
 };
 
 }  // namespace detail
 
 scope::~scope() { destroy_all(); }
 
-bool scope::spawn(task<void> child) {
+scope::scope(detail::core& c, on_failure rule) : core_(c), rule_(rule) {
+  auto* around = c.loop().current_job();
+  deadline_ = around ? around->deadline(c.now()) : detail::no_deadline;
+}
+
+bool scope::spawn(task<void> child, std::source_location where) {
   if (closed_) return false;
-  auto owned = std::make_unique<detail::scope_child>(*this, std::move(child));
+  auto owned = std::make_unique<detail::scope_child>(*this, std::move(child), deadline_, where);
   ++size_;
   auto* raw = owned.release();
   children_.push_back(*raw);

@@ -5,10 +5,12 @@
 //   co_await uploads.join();    // all done, or the first failure rethrown
 //
 // Lives in a coroutine's frame or in its actor; used on that actor's turns only. Its destructor
-// cancels (destroys) what still runs, so a child can never touch a dead parent.
+// cancels (destroys) what still runs, so a child can never touch a dead parent. A scope that is
+// made inside of a handler's coroutine gives its children the handler's deadline (ask.hpp).
 #pragma once
 #include <cstddef>
 #include <exception>
+#include <source_location>
 
 #include "runtime/detail/run_loop.hpp"
 #include "runtime/task.hpp"
@@ -31,15 +33,15 @@ class scope final : private detail::chore {
 
   // `self` is the co_actor whose turns this scope lives on.
   template <class Self>
-  explicit scope(Self* self, on_failure rule = on_failure::cancel)
-      : core_(self->core()), rule_(rule) {}
+  explicit scope(Self* self, on_failure rule = on_failure::cancel) : scope(self->core(), rule) {}
   scope(const scope&) = delete;
   scope& operator=(const scope&) = delete;
   ~scope();
 
   // Starts the task when the current coroutine suspends next, or its handler returns. A closed (or
-  // failed and cancelled) scope destroys it unstarted and says false.
-  bool spawn(task<void> child);
+  // failed and cancelled) scope destroys it unstarted and says false. `where` is what `dlls
+  // inspect` calls it.
+  bool spawn(task<void> child, std::source_location where = std::source_location::current());
   std::size_t size() const noexcept { return size_; }
   bool closed() const noexcept { return closed_; }
 
@@ -63,7 +65,7 @@ class scope final : private detail::chore {
    public:
     explicit waiter(scope& s) noexcept : scope_(s) {}
     void await_suspend(std::coroutine_handle<> waiting) noexcept {
-      resume_point = waiting;
+      suspend(waiting);
       scope_.waiting_.push_back(*this);
     }
 
@@ -88,8 +90,11 @@ class scope final : private detail::chore {
   void rethrow();
   void child_finished(detail::scope_child& child) noexcept;
 
+  scope(detail::core& c, on_failure rule);
+
   detail::core& core_;
   on_failure rule_;
+  detail::time_point deadline_;
   bool closed_ = false;
   std::size_t size_ = 0;
   detail::hook_list<detail::scope_child, detail::scope_tag> children_;

@@ -11,22 +11,25 @@ namespace detail {
 class [[nodiscard]] sleep_awaitable final : public operation {
  public:
   using value_type = void;
-  sleep_awaitable(core& c, time_point until) noexcept : core_(c), until_(until) {}
+  sleep_awaitable(core& c, caf::actor_clock::duration_type pause) noexcept
+      : core_(c), pause_(pause) {}
   sleep_awaitable(sleep_awaitable&& other) noexcept  // only before it is awaited
-      : core_(other.core_), until_(other.until_) {}
+      : core_(other.core_), pause_(other.pause_) {}
   ~sleep_awaitable() { core_.close(*this); }
-  bool await_ready() const { return until_ <= core_.now(); }
+  bool await_ready() const noexcept { return pause_.count() <= 0; }
   void await_suspend(std::coroutine_handle<> waiting) {
-    resume_point = waiting;
-    core_.open(*this, until_);
+    suspend(waiting);
+    begin_at(core_.now());
+    core_.open(*this, core::later(since(), pause_));
   }
   void await_resume() const noexcept {}
-  void answered(caf::type_erased_tuple&) override {}
+  after_answer answered(caf::type_erased_tuple&) override { return after_answer::closed; }
   void expired() override {}
+  std::string describe() const override { return "a time to come"; }
 
  private:
   core& core_;
-  time_point until_;
+  caf::actor_clock::duration_type pause_;
 };
 
 }  // namespace detail
@@ -35,8 +38,7 @@ class [[nodiscard]] sleep_awaitable final : public operation {
 // Not positive: goes on without suspending. Ends early only by cancellation.
 template <class Self, class Rep, class Period>
 detail::sleep_awaitable sleep(Self* self, std::chrono::duration<Rep, Period> pause) {
-  auto& c = self->core();
-  return {c, c.deadline(std::chrono::duration_cast<caf::actor_clock::duration_type>(pause))};
+  return {self->core(), std::chrono::duration_cast<caf::actor_clock::duration_type>(pause)};
 }
 
 }  // namespace dlls::runtime

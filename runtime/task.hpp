@@ -31,7 +31,6 @@ class task;
 
 namespace detail {
 
-// A started task that nobody awaits by `co_await`: a handler, a child of a scope or of a gather.
 class job;
 // Called by the task's last suspension; the frame must not be destroyed before this returns.
 void finish(job& root) noexcept;
@@ -56,7 +55,7 @@ class promise_base {
   final_awaiter final_suspend() noexcept { return {}; }
 
   std::coroutine_handle<> continuation;  // who awaits this task
-  job* root = nullptr;                   // set instead when nobody does
+  job* root = nullptr;                   // set instead when nobody does (run_loop.hpp)
 };
 
 template <class T>
@@ -101,6 +100,7 @@ template <class T>
 class [[nodiscard]] task {
  public:
   using value_type = T;
+  static constexpr bool is_stream = false;
   using promise_type = detail::promise<T>;
   using frame_handle = std::coroutine_handle<promise_type>;
 

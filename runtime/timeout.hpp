@@ -5,6 +5,7 @@
 //
 // When the time is over the task is cancelled (destroyed) and the outcome is deadline_exceeded. The
 // time runs on the actor system's clock, from the await on; not positive: the task isn't started.
+// What the task asks of others inherits the bound, to another node too.
 // What the task throws passes through timeout; try_timeout gives a base::failure's error and lets
 // other exceptions pass. For one request, ask's own deadline is cheaper.
 #pragma once
@@ -33,7 +34,9 @@ template <class T, class Self>
 task<T> bounded(Self* self, std::chrono::nanoseconds within, task<T> body) {
   if (within.count() <= 0) throw base::failure(out_of_time());
   // The task first: when both end on one turn, its result is there.
-  auto won = co_await race(std::move(body), pause(self, within));
+  auto& c = self->core();
+  const auto deadline = c.later(c.now(), within);
+  auto won = co_await race_all(deadline, std::move(body), pause(self, within));
   if (won.index() == 1) throw base::failure(out_of_time());
   if constexpr (!std::is_void_v<T>) co_return std::get<0>(std::move(won));
 }

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "base/error.hpp"
+#include "runtime/part.hpp"
 
 namespace dlls::runtime::detail {
 

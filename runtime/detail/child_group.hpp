@@ -1,6 +1,8 @@
 // Tasks that run side by side under one coroutine that waits for them: what gather and race share.
 #pragma once
+#include <algorithm>
 #include <deque>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <variant>
@@ -15,7 +17,9 @@ namespace dlls::runtime::detail {
 class child_group : public ready_node {
  public:
   enum class until { all_or_failure, first };
-  explicit child_group(until rule) noexcept : rule_(rule) {}
+  // `deadline`: of the children, where it is earlier than the parent's own.
+  explicit child_group(until rule, time_point deadline = no_deadline) noexcept
+      : rule_(rule), deadline_(deadline), loop_(run_loop::current()) {}
 
   void child_done(bool failed) noexcept {
     --running_;
@@ -23,21 +27,20 @@ class child_group : public ready_node {
     if (woken_ || (!decides && running_ > 0)) return;
     woken_ = true;
     // First, so that no other child runs between the one that decided and its siblings' end.
-    if (loop_) loop_->make_ready_first(*this);
+    if (resume_point) loop_.make_ready_first(*this);
   }
   void add_child() noexcept { ++running_; }
 
   bool await_ready() const noexcept { return running_ == 0; }
-  void await_suspend(std::coroutine_handle<> parent) noexcept { resume_point = parent; }
+  void await_suspend(std::coroutine_handle<> parent) noexcept { suspend(parent); }
   void await_resume() const noexcept {}
-  run_loop& loop() noexcept {
-    if (!loop_) loop_ = &run_loop::current();
-    return *loop_;
-  }
+  run_loop& loop() noexcept { return loop_; }
+  time_point deadline() const noexcept { return deadline_; }
 
  private:
   until rule_;
-  run_loop* loop_ = nullptr;
+  time_point deadline_;
+  run_loop& loop_;
   std::size_t running_ = 0;
   bool woken_ = false;
 };
@@ -53,7 +56,12 @@ class group_child final : public job {
   explicit group_child(seed s) : group_(*s.group), body_(std::move(s.body)) {}
   void start() {
     group_.add_child();
+    parent = group_.loop().current_job();
     group_.loop().start(body_, *this);
+  }
+  std::string name() const override { return "a part of a gather or a race"; }
+  time_point deadline(time_point now) noexcept override {
+    return std::min(group_.deadline(), parent ? parent->deadline(now) : no_deadline);
   }
   bool done() const noexcept { return body_.done(); }
   void finished() noexcept override { group_.child_done(body_.frame().promise().failed()); }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <mutex>
 #include <new>
+#include <utility>
 #include <vector>
 
 namespace dlls::runtime {
@@ -54,16 +55,62 @@ long live_frames() noexcept {
 }
 
 namespace detail {
+namespace {
+
+thread_local frame_cache* cache_of_this_thread = nullptr;
+
+// AddressSanitizer must see every frame's end.
+#ifdef __SANITIZE_ADDRESS__
+constexpr bool reuse = false;
+#else
+constexpr bool reuse = true;
+#endif
+
+}  // namespace
+
+std::size_t frame_cache::rounded(std::size_t bytes) noexcept {
+  return bytes > bytes_max ? bytes : (bytes + step - 1) / step * step;
+}
+
+void* frame_cache::take(std::size_t bytes) noexcept {
+  if (bytes > bytes_max) return nullptr;
+  auto*& list = free_[(bytes - 1) / step];
+  if (!list) return nullptr;
+  kept_ -= rounded(bytes);
+  return std::exchange(list, list->next);
+}
+
+bool frame_cache::give(void* frame, std::size_t bytes) noexcept {
+  if (bytes > bytes_max || kept_ + rounded(bytes) > kept_max) return false;
+  auto*& list = free_[(bytes - 1) / step];
+  list = new (frame) block{list};
+  kept_ += rounded(bytes);
+  return true;
+}
+
+frame_cache::~frame_cache() {
+  for (std::size_t i = 0; i < free_.size(); ++i)
+    while (auto* first = free_[i]) {
+      free_[i] = first->next;
+      ::operator delete(first, (i + 1) * step);
+    }
+}
+
+void use_frame_cache(frame_cache* cache) noexcept {
+  if (reuse) cache_of_this_thread = cache;
+}
 
 void* allocate_frame(std::size_t bytes) {
-  void* frame = ::operator new(bytes);
+  void* frame = cache_of_this_thread ? cache_of_this_thread->take(bytes) : nullptr;
+  if (!frame) frame = ::operator new(frame_cache::rounded(bytes));
   frames_of_this_thread.add(1);
   return frame;
 }
 
 void release_frame(void* frame, std::size_t bytes) noexcept {
   frames_of_this_thread.add(-1);
-  ::operator delete(frame, bytes);
+  if (cache_of_this_thread && cache_of_this_thread->give(frame, bytes)) return;
+  ::operator delete(frame, frame_cache::rounded(bytes));
 }
 
 }  // namespace detail

@@ -1,5 +1,6 @@
 // Where coroutine frames live, and how many there are.
 #pragma once
+#include <array>
 #include <cstddef>
 
 namespace dlls::runtime {
@@ -9,6 +10,35 @@ namespace dlls::runtime {
 long live_frames() noexcept;
 
 namespace detail {
+
+// The frames that one actor has given back, for its next ones: in the steady state a frame costs no
+// heap allocation. Blocks come from the heap and may end in any cache, or there.
+class frame_cache {
+ public:
+  frame_cache() = default;
+  frame_cache(const frame_cache&) = delete;
+  frame_cache& operator=(const frame_cache&) = delete;
+  ~frame_cache();
+
+  void* take(std::size_t bytes) noexcept;              // null: none of that size
+  bool give(void* frame, std::size_t bytes) noexcept;  // false: full, or too large
+
+  // What a block of that size is allocated with.
+  static std::size_t rounded(std::size_t bytes) noexcept;
+
+ private:
+  static constexpr std::size_t step = 64;
+  static constexpr std::size_t bytes_max = 1024;      // of one frame
+  static constexpr std::size_t kept_max = 64u << 10;  // bytes in all
+  struct block {
+    block* next;
+  };
+  std::array<block*, bytes_max / step> free_{};
+  std::size_t kept_ = 0;
+};
+
+// The cache that this thread uses from now on; null: the heap.
+void use_frame_cache(frame_cache* cache) noexcept;
 
 void* allocate_frame(std::size_t bytes);
 void release_frame(void* frame, std::size_t bytes) noexcept;

@@ -35,7 +35,9 @@ void outside_port::send(
       return call->deliver();
     }
     const auto now = home_system().clock().now();
-    request->mid = calls_.open(*call, within > no_deadline - now ? no_deadline : now + within);
+    const auto deadline = within > no_deadline - now ? no_deadline : now + within;
+    call->call_number = calls_.open(*call, deadline);
+    request->mid = call_id{call_kind::call, time_left(now, deadline), call->call_number}.request();
     request->sender = ctrl();
     attachment = calls_.watch(*call, callee);
     open_.insert(call.release());
@@ -48,7 +50,7 @@ void outside_port::send(
 void outside_port::enqueue(caf::mailbox_element_ptr message, caf::execution_unit*) {
   using kind = pending_calls::kind;
   const auto what = pending_calls::classify(message->mid);
-  if (what == kind::foreign) return;
+  if (what == kind::foreign || what == kind::order) return;
   std::vector<std::unique_ptr<outside_call_base>> settled;
   {
     const std::scoped_lock lock{mutex_};
@@ -59,17 +61,30 @@ void outside_port::enqueue(caf::mailbox_element_ptr message, caf::execution_unit
       settled.emplace_back(call);
       return call;
     };
-    if (what == kind::call) {
-      if (auto* op = calls_.take(message->mid)) settle(op)->answered(message->content());
+    if (what == kind::answer) {
+      if (auto* op = calls_.find(call_id{message->mid})) {
+        calls_.close(*op);
+        settle(op)->answered(message->content());
+      }
     } else if (what == kind::tick) {
       while (auto* op = calls_.take_expired()) settle(op)->expired();
     } else if (message->content().match_elements<down_signal>()) {
       const auto& signal = message->content().get_as<down_signal>(0);
-      while (auto* op = calls_.take_orphan(message->mid)) settle(op)->callee_lost(signal.why);
+      while (auto* op = calls_.take_orphan(call_id{message->mid}))
+        settle(op)->callee_lost(signal.why);
     }
     delivering_ += settled.size();
   }
-  for (auto& call : settled) deliver(std::move(call));
+  for (auto& call : settled) {
+    if (what == kind::tick) cancel_call(*call);
+    deliver(std::move(call));
+  }
+}
+
+void outside_port::cancel_call(const outside_call_base& call) noexcept {
+  const call_id order{call_kind::order, 0, call.call_number};
+  call.callee->enqueue(
+      caf::make_mailbox_element(ctrl(), order.response(), {}, caf::make_message()), nullptr);
 }
 
 void outside_port::deliver(std::unique_ptr<outside_call_base> call) {
@@ -93,6 +108,7 @@ void outside_port::close() {
   calls_.shut_down();
   for (auto* raw : rest) {
     const std::unique_ptr<outside_call_base> call{raw};
+    cancel_call(*call);
     call->fail({base::errc::cancelled, "the asker has gone"});
     call->deliver();
   }

@@ -23,8 +23,10 @@ class outside_call_base : public operation {
   virtual void deliver() = 0;
   void expired() override { fail(late_answer(*callee)); }
   void callee_lost(const base::error& why) override { fail(why); }
+  std::string describe() const override { return "an answer for a thread"; }
 
   caf::strong_actor_ptr callee;
+  std::uint64_t call_number = 0;
 };
 
 template <class R, class Then>
@@ -34,8 +36,9 @@ class outside_call final : public outside_call_base {
   void fail(base::error why) override {
     outcome_.emplace(boost::system::in_place_error, std::move(why));
   }
-  void answered(caf::type_erased_tuple& content) override {
+  after_answer answered(caf::type_erased_tuple& content) override {
     outcome_.emplace(read_answer<R>(content, *callee));
+    return after_answer::closed;
   }
   void deliver() override { then_(std::move(*outcome_)); }
 
@@ -60,7 +63,8 @@ class outside_port final : public caf::monitorable_actor {
   const char* name() const override { return "outside"; }
 
  private:
-  void settle(operation* op);
+  // Tells the callee that nobody waits for this call any more. Not under the lock.
+  void cancel_call(const outside_call_base& call) noexcept;
   // Calls back and counts, so that close() can wait.
   void deliver(std::unique_ptr<outside_call_base> call);
 

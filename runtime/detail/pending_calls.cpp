@@ -18,18 +18,13 @@
 namespace dlls::runtime::detail {
 namespace {
 
-// A message id has 60 free bits; CAF counts them up from 1. We mark ours with the highest, callees'
-// deaths with the next, and split the rest into a slot and its generation.
-constexpr std::uint64_t our_mark = std::uint64_t{1} << 59;
-constexpr std::uint64_t down_mark = std::uint64_t{1} << 58;
-constexpr unsigned slot_bits = 24;
-constexpr std::uint64_t slot_mask = (std::uint64_t{1} << slot_bits) - 1;
-constexpr std::uint64_t generation_mask = (std::uint64_t{1} << (58 - slot_bits)) - 1;
-constexpr std::uint64_t tick_id = our_mark | down_mark;   // the callee that is never numbered: 0
 constexpr std::uint64_t tag_what_we_attach = 0x646c6c73;  // a token subtype that CAF doesn't use
+constexpr std::size_t table_size_first = 8;
 
-caf::message_id request_id(std::uint64_t id) { return caf::make_message_id(id); }
-std::uint64_t bits(caf::message_id id) { return id.request_id().integer_value(); }
+// A signal's number: 0 is the clock's, others name a callee.
+caf::message_id signal(std::uint64_t number) {
+  return call_id{call_kind::signal, 0, number}.response();
+}
 
 // Attached to a callee; its end becomes a message to the watcher.
 class watch_attachable final : public caf::attachable {
@@ -40,8 +35,7 @@ class watch_attachable final : public caf::attachable {
   void actor_exited(const caf::error& reason, caf::execution_unit* host) override {
     if (auto watcher = caf::actor_cast<caf::strong_actor_ptr>(watcher_)) {
       watcher->enqueue(
-          caf::make_mailbox_element(
-              nullptr, request_id(id_).response_id(), {}, down_signal{from_caf(reason, who_)}),
+          caf::make_mailbox_element(nullptr, signal(id_), {}, down_signal{from_caf(reason, who_)}),
           host);
     }
   }
@@ -85,64 +79,62 @@ pending_calls::pending_calls(caf::abstract_actor& self) noexcept : self_(self) {
 pending_calls::~pending_calls() { shut_down(); }
 
 pending_calls::kind pending_calls::classify(caf::message_id id) noexcept {
-  if (!id.is_response() || (bits(id) & our_mark) == 0) return kind::foreign;
-  if ((bits(id) & down_mark) == 0) return kind::call;
-  return bits(id) == tick_id ? kind::tick : kind::down;
+  const call_id ours{id};
+  if (!id.is_response() || !ours.is_ours()) return kind::foreign;
+  if (ours.kind() == call_kind::order) return kind::order;
+  if (ours.kind() != call_kind::signal) return kind::answer;
+  return ours.number() == 0 ? kind::tick : kind::down;
 }
 
-caf::message_id pending_calls::open(operation& op, time_point deadline) {
-  base::check(op.id_ == 0, "an operation is awaited once");
-  if (free_.empty()) {
-    base::check(slots_.size() < slot_mask, "too many operations pending in one actor");
-    free_.push_back(static_cast<std::uint32_t>(slots_.size()));
-    slots_.emplace_back();
-  }
-  const auto at = free_.back();
-  free_.pop_back();
-  slots_[at].op = &op;
-  op.id_ = our_mark | (slots_[at].generation << slot_bits) | at;
+std::uint64_t pending_calls::open(operation& op, time_point deadline) {
+  base::check(op.number_ == 0, "an operation is awaited once");
+  if (open_count_ * 2 >= table_.size()) grow();
+  // At most half of the table is taken, so going once around it meets as many free places as taken
+  // ones: two steps a call on average, whatever stays open for long.
+  while (place_of(next_number_).op) ++next_number_;
+  op.number_ = next_number_++;
+  base::check(op.number_ <= call_id::number_max, "an actor's calls are numbered");
+  place_of(op.number_) = {&op, op.number_};
   ++open_count_;
   if (deadline != no_deadline) {
     op.timed_ = true;
-    timers_.push_back({deadline, op.id_});
+    timers_.push_back({deadline, op.number_});
     std::push_heap(timers_.begin(), timers_.end());
     arm();
   }
-  return request_id(op.id_);
+  return op.number_;
+}
+
+// Numbers that differ in their low bits go on to differ in more of them.
+void pending_calls::grow() {
+  std::vector<place> larger(std::max(table_size_first, 2 * table_.size()));
+  for (const auto& taken : table_)
+    if (taken.op) larger[taken.number & (larger.size() - 1)] = taken;
+  table_ = std::move(larger);
 }
 
 void pending_calls::close(operation& op) noexcept {
-  if (op.id_ == 0) return;
-  auto& place = slots_[op.id_ & slot_mask];
-  place.op = nullptr;
-  place.generation = (place.generation + 1) & generation_mask;
-  free_.push_back(static_cast<std::uint32_t>(op.id_ & slot_mask));
+  if (op.number_ == 0) return;
+  place_of(op.number_).op = nullptr;
   --open_count_;
   if (std::exchange(op.timed_, false)) {
     ++dead_timers_;
     drop_dead_timers();
   }
-  op.id_ = 0;
+  op.number_ = 0;
   static_cast<tagged_hook<callee_tag>&>(op).unlink();
 }
 
-operation* pending_calls::find(std::uint64_t id) const noexcept {
-  const auto at = id & slot_mask;
-  const auto generation = (id >> slot_bits) & generation_mask;
-  if (at >= slots_.size() || slots_[at].generation != generation) return nullptr;
-  return slots_[at].op;
-}
-
-operation* pending_calls::take(caf::message_id id) noexcept {
-  auto* op = find(bits(id));
-  if (op) close(*op);
-  return op;
+operation* pending_calls::find(std::uint64_t number) const noexcept {
+  if (table_.empty()) return nullptr;
+  const auto& at = table_[number & (table_.size() - 1)];
+  return at.number == number ? at.op : nullptr;
 }
 
 // --- deadlines ---------------------------------------------------------------------------------
 
 void pending_calls::arm() {
-  while (!timers_.empty() && !find(timers_.front().id)) {
+  while (!timers_.empty() && !find(timers_.front().number)) {
     std::pop_heap(timers_.begin(), timers_.end());
     timers_.pop_back();
     --dead_timers_;
@@ -154,7 +146,7 @@ void pending_calls::arm() {
     relay_ = caf::make_actor<weak_relay, caf::strong_actor_ptr>(
         system.next_actor_id(), system.node(), &system, config, self_.address());
   }
-  const auto tick = request_id(tick_id).response_id();
+  const auto tick = signal(0);
   if (armed_ != no_deadline) system.clock().cancel_request_timeout(relay_->get(), tick);
   armed_ = timers_.front().due;
   system.clock().set_request_timeout(armed_, relay_->get(), tick);
@@ -163,7 +155,7 @@ void pending_calls::arm() {
 operation* pending_calls::take_expired() {
   const auto now = self_.home_system().clock().now();
   while (!timers_.empty() && timers_.front().due <= now) {
-    auto* op = find(timers_.front().id);
+    auto* op = find(timers_.front().number);
     std::pop_heap(timers_.begin(), timers_.end());
     timers_.pop_back();
     if (!op) {
@@ -183,7 +175,7 @@ operation* pending_calls::take_expired() {
 // nothing and the heap stays proportional to what is pending.
 void pending_calls::drop_dead_timers() {
   if (dead_timers_ < 64 || dead_timers_ * 2 < timers_.size()) return;
-  std::erase_if(timers_, [&](const timer& t) { return find(t.id) == nullptr; });
+  std::erase_if(timers_, [&](const timer& t) { return find(t.number) == nullptr; });
   std::make_heap(timers_.begin(), timers_.end());
   dead_timers_ = 0;
 }
@@ -197,7 +189,7 @@ caf::attachable_ptr pending_calls::watch(operation& op, const caf::strong_actor_
     if (callees_.size() >= sweep_at_) drop_idle_callees();
     auto c = std::make_unique<callee>();
     c->who = caf::actor_cast<caf::actor_addr>(who);
-    c->id = our_mark | down_mark | next_callee_++;
+    c->id = next_callee_++;
     callees_by_id_.emplace(c->id, c.get());
     fresh = std::make_unique<watch_attachable>(c.get(), c->id, self_.address(), describe(*who));
     found = callees_.emplace(who.get(), std::move(c)).first;
@@ -206,8 +198,8 @@ caf::attachable_ptr pending_calls::watch(operation& op, const caf::strong_actor_
   return fresh;
 }
 
-operation* pending_calls::take_orphan(caf::message_id id) noexcept {
-  const auto found = callees_by_id_.find(bits(id));
+operation* pending_calls::take_orphan(call_id id) noexcept {
+  const auto found = callees_by_id_.find(id.number());
   if (found == callees_by_id_.end()) return nullptr;
   auto& c = *found->second;
   if (c.waiting.empty()) {

@@ -2,8 +2,8 @@
 // completions. Keeps their deadlines in a queue of its own with one live entry in CAF's clock, and
 // watches the actors they wait for. Not thread-safe: its owner's turn or lock protects it.
 //
-// Every operation gets a message id that carries its slot and the slot's generation, so the answer
-// finds it without a search, and an answer that comes too late finds nothing.
+// Every operation gets a number that is never used again, whose low bits are its place in a table:
+// its answer finds it without a search, and an answer that comes too late finds nothing.
 #pragma once
 #include <caf/actor_addr.hpp>
 #include <caf/actor_clock.hpp>
@@ -17,13 +17,10 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "runtime/detail/call_id.hpp"
 #include "runtime/detail/run_loop.hpp"
 
 namespace dlls::runtime::detail {
-
-using time_point = caf::actor_clock::time_point;
-// A deadline far away: none.
-inline constexpr time_point no_deadline = time_point::max();
 
 class operation;
 struct callee;
@@ -36,8 +33,8 @@ class pending_calls {
   pending_calls& operator=(const pending_calls&) = delete;
   ~pending_calls();
 
-  // Registers the operation and gives the id of its request; the answer comes under response_id().
-  caf::message_id open(operation& op, time_point deadline);
+  // Registers the operation until the deadline and gives its number.
+  std::uint64_t open(operation& op, time_point deadline);
   // Lets the operation fail as soon as `who` is gone. The caller attaches the result, unless null,
   // to `who` (outside of its lock: attaching to a dead actor reports at once).
   [[nodiscard]] caf::attachable_ptr watch(operation& op, const caf::strong_actor_ptr& who);
@@ -48,40 +45,47 @@ class pending_calls {
   std::size_t timers() const noexcept { return timers_.size(); }
   std::size_t watched() const noexcept { return callees_.size(); }
 
-  // What a message that came in means. `call` and `down` are ours even when nothing waits any more.
-  enum class kind { foreign, tick, down, call };
+  // What a message that came in means. All but `foreign` are ours even when nothing waits any more.
+  enum class kind { foreign, answer, order, tick, down };
   static kind classify(caf::message_id id) noexcept;
-  // The operation that the answer `id` belongs to, closed now; nullptr when it came too late.
-  operation* take(caf::message_id id) noexcept;
+  // The operation that an answer belongs to; nullptr when it came too late.
+  operation* find(call_id id) const noexcept { return find(id.number()); }
   // After a tick: the operations whose time is up, closed, one a call; at the end nullptr, and the
   // next tick is armed.
   operation* take_expired();
   // After the death of a callee: the operations that waited for it, closed, one a call.
-  operation* take_orphan(caf::message_id id) noexcept;
+  operation* take_orphan(call_id id) noexcept;
+  template <class Visitor>
+  void for_each(Visitor&& visit) const {
+    for (const auto& place : table_)
+      if (place.op) visit(*place.op);
+  }
 
   // Detaches from every callee and from the clock. Open operations stay registered.
   void shut_down() noexcept;
 
  private:
-  struct slot {
-    operation* op = nullptr;
-    std::uint64_t generation = 0;
+  struct place {
+    operation* op = nullptr;  // null: free
+    std::uint64_t number = 0;
   };
   struct timer {
     time_point due;
-    std::uint64_t id;
+    std::uint64_t number;
     bool operator<(const timer& other) const noexcept { return due > other.due; }
   };
 
-  operation* find(std::uint64_t id) const noexcept;
+  operation* find(std::uint64_t number) const noexcept;
+  place& place_of(std::uint64_t number) noexcept { return table_[number & (table_.size() - 1)]; }
+  void grow();
   void arm();
   void drop_dead_timers();
   void drop_idle_callees();
   void forget(callee& c) noexcept;
 
   caf::abstract_actor& self_;
-  std::vector<slot> slots_;
-  std::vector<std::uint32_t> free_;
+  std::vector<place> table_;  // a power of two, at most half of it taken
+  std::uint64_t next_number_ = 1;
   std::size_t open_count_ = 0;
   std::vector<timer> timers_;  // a heap, earliest first; entries of closed operations are dead
   std::size_t dead_timers_ = 0;
@@ -93,22 +97,30 @@ class pending_calls {
   std::size_t sweep_at_ = 64;
 };
 
-// One wait. Derived classes live in a coroutine's frame (or, for `outside`, on the heap) and close
-// themselves when they die; the frame is resumed through ready_node.
+// One wait. Derived classes live in a coroutine's frame (or, for `outside` and subscriptions, on
+// the heap) and close themselves when they die.
 class operation : public ready_node, public tagged_hook<class callee_tag> {
  public:
-  // The answer, or the signal of a completion. Stores it; does not resume.
-  virtual void answered(caf::type_erased_tuple& content) = 0;
+  virtual ~operation() = default;
+  enum class after_answer { closed, open };
+  // The answer, a part of it, or the signal of a completion. Stores it; does not resume. Says
+  // whether the operation is over.
+  virtual after_answer answered(caf::type_erased_tuple& content) = 0;
   virtual void expired() = 0;
   virtual void callee_lost(const base::error&) {}
-  bool is_open() const noexcept { return id_ != 0; }
+  // For people: what is waited for.
+  virtual std::string describe() const = 0;
+  bool is_open() const noexcept { return number_ != 0; }
+  std::uint64_t number() const noexcept { return number_; }  // 0: not open
+  time_point since() const noexcept { return since_; }
 
  protected:
-  ~operation() = default;
+  void begin_at(time_point now) noexcept { since_ = now; }
 
  private:
   friend class pending_calls;
-  std::uint64_t id_ = 0;
+  std::uint64_t number_ = 0;
+  time_point since_;
   bool timed_ = false;
 };
 

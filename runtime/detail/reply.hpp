@@ -26,12 +26,23 @@ class reply {
   bool pending() const noexcept { return self_ != nullptr; }
   // True for a message that was sent rather than asked: nobody waits for errors.
   bool async() const noexcept { return id_.is_async(); }
+  caf::message_id id() const noexcept { return id_; }
+  const caf::actor_control_block* asker() const noexcept { return source_.get(); }
+  const caf::strong_actor_ptr& asker_handle() const noexcept { return source_; }
 
   template <class T>
   void deliver(T&& value) {
     if (pending()) send(caf::make_mailbox_element({}, {}, {}, std::forward<T>(value)));
   }
   void deliver();  // for void
+  // One part of a stream's answer; more follow.
+  template <class Part>
+  void deliver_part(Part part) {
+    if (source_)
+      source_->enqueue(
+          caf::make_mailbox_element(self_->ctrl(), id_.response_id(), {}, std::move(part)),
+          self_->context());
+  }
   // For a message that nobody asked, an error is logged instead.
   void fail(const base::error& why);
 

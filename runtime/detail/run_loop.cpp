@@ -14,20 +14,37 @@ thread_local run_loop* current_loop = nullptr;
 
 void finish(job& root) noexcept { root.finished(); }
 
+void ready_node::suspend(std::coroutine_handle<> waiting) noexcept {
+  resume_point = waiting;
+  owner = run_loop::current().current_job();
+}
+
+time_point job::deadline(time_point) noexcept { return deadline_; }
+
+run_loop::turn::turn(run_loop& loop) noexcept : outer_(std::exchange(current_loop, &loop)) {
+  use_frame_cache(&loop.frames_);
+}
+
+run_loop::turn::~turn() {
+  current_loop = outer_;
+  use_frame_cache(outer_ ? &outer_->frames_ : nullptr);
+}
+
 void run_loop::run() noexcept {
   if (running_) return;
   running_ = true;
-  auto* outer = std::exchange(current_loop, this);
+  const turn ours{*this};
   for (;;) {
     if (auto* c = chores_.pop_front()) {
       c->perform();
     } else if (auto* node = ready_.pop_front()) {
+      current_job_ = node->owner;
       node->resume_point.resume();
+      current_job_ = nullptr;
     } else {
       break;
     }
   }
-  current_loop = outer;
   running_ = false;
 }
 

@@ -5,9 +5,20 @@
 // the stack, because everything that becomes ready is queued and resumed flat from `run`. So
 // whoever destroys frames between two resumptions can never destroy a running one.
 #pragma once
+#include <chrono>
 #include <coroutine>
+#include <cstdint>
+#include <source_location>
+#include <string>
+
+#include "runtime/detail/frames.hpp"
 
 namespace dlls::runtime::detail {
+
+// CAF's clock counts in these.
+using time_point = std::chrono::steady_clock::time_point;
+// A deadline far away: none.
+inline constexpr time_point no_deadline = time_point::max();
 
 // A node of an intrusive, circular, doubly linked list. Leaves its list when it dies.
 class hook {
@@ -53,19 +64,31 @@ class hook_list {
     as_hook(*first).unlink();
     return first;
   }
-  T* front() const noexcept {
-    return static_cast<T*>(static_cast<tagged_hook<Tag>*>(head_.next()));
+  T* front() const noexcept { return as_item(head_.next()); }
+  template <class Visitor>
+  void for_each(Visitor&& visit) const {
+    for (auto* at = head_.next(); at != &head_; at = at->next()) visit(*as_item(at));
   }
 
  private:
+  static T* as_item(hook* at) noexcept {
+    return static_cast<T*>(static_cast<tagged_hook<Tag>*>(at));
+  }
   static hook& as_hook(T& item) noexcept { return static_cast<tagged_hook<Tag>&>(item); }
   hook head_;
 };
 
+class job;
+class run_loop;
+
 // A suspended coroutine that waits for its turn. Lives in the coroutine's own frame.
 class ready_node : public tagged_hook<class ready_tag> {
  public:
+  // Remembers what to resume, and as part of which job. Called on that job's turn.
+  void suspend(std::coroutine_handle<> waiting) noexcept;
+
   std::coroutine_handle<> resume_point;
+  job* owner = nullptr;  // outlives this: the frame belongs to it, directly or through other tasks
 };
 
 // Something to be done while no coroutine is on the stack.
@@ -77,14 +100,25 @@ class chore : public tagged_hook<class chore_tag> {
   ~chore() = default;
 };
 
-class job : public ready_node {
+// A started task that nobody awaits by `co_await`: a handler, a child of a scope, a gather, a race.
+class job : public ready_node, public tagged_hook<class job_tag> {
  public:
   // The task has finished; its result stands in its promise. Its frame may be destroyed from the
   // next chore or resumption on, not in here.
   virtual void finished() noexcept = 0;
+  // For people: what this is.
+  virtual std::string name() const = 0;
+
+  // When the work it does is of no use any more; what it asks of others inherits it.
+  virtual time_point deadline(time_point now) noexcept;
+
+  job* parent = nullptr;  // of a gather or a race: who awaits it
+  time_point began{};     // when it first waited for something
 
  protected:
+  job() = default;
   ~job() = default;
+  time_point deadline_ = no_deadline;
 };
 
 class run_loop {
@@ -92,6 +126,18 @@ class run_loop {
   run_loop() = default;
   run_loop(const run_loop&) = delete;
   run_loop& operator=(const run_loop&) = delete;
+
+  // While one of these lives, this thread is on the turn of the loop's actor.
+  class turn {
+   public:
+    explicit turn(run_loop& loop) noexcept;
+    ~turn();
+    turn(const turn&) = delete;
+    turn& operator=(const turn&) = delete;
+
+   private:
+    run_loop* outer_;
+  };
 
   void make_ready(ready_node& node) noexcept { ready_.push_back(node); }
   void make_ready_first(ready_node& node) noexcept { ready_.push_front(node); }
@@ -101,6 +147,8 @@ class run_loop {
   void start(Task& t, job& root) noexcept {
     t.frame().promise().root = &root;
     root.resume_point = t.frame();
+    root.owner = &root;
+    jobs_.push_back(root);
     make_ready(root);
   }
 
@@ -108,12 +156,23 @@ class run_loop {
   // at once, since the outer one goes on.
   void run() noexcept;
   bool running() const noexcept { return running_; }
-  // The loop that runs on this thread right now. A bug to ask outside of a coroutine.
+  // The job whose coroutine is on the stack; null between them.
+  job* current_job() const noexcept { return current_job_; }
+  // All that have begun and not ended, in that order.
+  template <class Visitor>
+  void for_each_job(Visitor&& visit) const {
+    jobs_.for_each(visit);
+  }
+
+  // The loop whose turn it is on this thread. A bug to ask outside of an actor's turn.
   static run_loop& current() noexcept;
 
  private:
   hook_list<ready_node, ready_tag> ready_;
   hook_list<chore, chore_tag> chores_;
+  hook_list<job, job_tag> jobs_;
+  frame_cache frames_;
+  job* current_job_ = nullptr;
   bool running_ = false;
 };
 

@@ -26,7 +26,7 @@ gate_rules::texts gate_rules::resolve(const caf::actor_system& system) const {
     }
     return found;
   };
-  return {written(messages_), written(answers_)};
+  return {written(messages_), written(answers_), written(parts_)};
 }
 
 }  // namespace dlls::runtime::link

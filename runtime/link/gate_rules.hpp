@@ -2,7 +2,8 @@
 //
 // CAF writes the types of a message's elements in front of them ("@<>+hello+@i32"). The gate
 // compares that text with this list before anything is deserialised. Answers that carry nothing, or
-// an error with no context or texts as context, are always allowed.
+// an error with no context or texts as context, are always allowed, and so are cancellations and
+// credit of calls that came over the link.
 #pragma once
 #include <caf/atom.hpp>
 #include <caf/detail/type_list.hpp>
@@ -15,6 +16,8 @@
 #include <type_traits>
 #include <typeinfo>
 #include <vector>
+
+#include "runtime/part.hpp"
 
 namespace dlls::runtime::link {
 
@@ -34,7 +37,7 @@ class gate_rules {
   }
 
   // A typed actor's interface (caf::typed_actor<...>): its inputs as messages, its outputs as
-  // answers.
+  // answers, where they are part<T> as parts of a stream.
   template <class Handle>
   gate_rules& allow_interface() {
     allow_all(typename Handle::signatures{});
@@ -45,6 +48,7 @@ class gate_rules {
   struct texts {
     std::set<std::string> messages;
     std::set<std::string> answers;
+    std::set<std::string> parts;  // of answers that are streams
   };
   texts resolve(const caf::actor_system& system) const;
 
@@ -82,11 +86,15 @@ class gate_rules {
   template <class... Ins, class... Outs>
   void allow_one(caf::typed_mpi<caf::detail::type_list<Ins...>, caf::output_tuple<Outs...>>) {
     messages_.push_back(signature_of<Ins...>());
-    if constexpr (!(std::is_void_v<Outs> || ...)) answers_.push_back(signature_of<Outs...>());
+    if constexpr ((runtime::detail::is_part<Outs> || ...))
+      parts_.push_back(signature_of<Outs...>());
+    else if constexpr (!(std::is_void_v<Outs> || ...))
+      answers_.push_back(signature_of<Outs...>());
   }
 
   std::vector<signature> messages_;
   std::vector<signature> answers_;
+  std::vector<signature> parts_;
 };
 
 }  // namespace dlls::runtime::link

@@ -6,6 +6,8 @@
 #include "base/encoding.hpp"
 #include "base/random.hpp"
 #include "raw_peer.hpp"
+#include "runtime/link/detail/bulk_lane.hpp"
+#include "runtime/link/detail/send_buffer.hpp"
 
 using namespace link_test;
 using Catch::Matchers::Contains;
@@ -75,6 +77,79 @@ TEST_CASE("a peer may watch the exported actor and those that wrote to it, and n
   CHECK_FALSE(g.outgoing(
       frame(g.system, operation::down_message, 0, 0, 30, 0, g.system.node(), peer, caf::error{})));
   CHECK(g.incoming(monitor(30)));
+}
+
+TEST_CASE("a stream's parts leave its request open, its end closes it") {
+  using dlls::runtime::detail::call_id, dlls::runtime::detail::call_kind;
+  guarded g{true};
+  REQUIRE_FALSE(g.incoming(client_handshake(g.system, made_up_node(1))));
+  const call_id call{call_kind::stream, 0, 77};
+  const auto answer = [&](const caf::message& content) {
+    return message_frame(g.system, 5, 30, content, call.response().integer_value());
+  };
+  const auto a_part = caf::make_message(dlls::runtime::part<chunk>{chunk{3, "x"}});
+  CHECK(g.incoming(answer(a_part)));
+  const auto request = call.request().integer_value();
+  CHECK_FALSE(
+      g.outgoing(message_frame(g.system, 30, 5, caf::make_message(ping_atom::value, 1), request)));
+  CHECK_FALSE(g.incoming(answer(a_part)));
+  CHECK_FALSE(g.incoming(answer(a_part)));
+  CHECK_FALSE(g.incoming(answer(caf::make_message())));
+  CHECK_THAT(g.incoming(answer(a_part)).value(), Contains("no request of ours"));
+  // A part is no answer to a plain request, and an unlisted one none at all.
+  guarded plain{true};
+  REQUIRE_FALSE(plain.incoming(client_handshake(plain.system, made_up_node(1))));
+  CHECK_FALSE(plain.outgoing(
+      message_frame(plain.system, 30, 5, caf::make_message(ping_atom::value, 1), 9)));
+  const auto wrong = caf::make_message_id(9).response_id().integer_value();
+  CHECK_THAT(
+      plain.incoming(message_frame(plain.system, 5, 30, a_part, wrong)).value(),
+      Contains("unlisted"));
+}
+
+TEST_CASE("a peer may cancel and grant, to the exported actor, and order nothing else") {
+  using dlls::runtime::detail::call_id, dlls::runtime::detail::call_kind;
+  const call_id order{call_kind::order, 0, 12};
+  const auto says = [&](guarded& g, std::uint64_t to, const caf::message& content) {
+    REQUIRE_FALSE(g.incoming(client_handshake(g.system, made_up_node(1))));
+    return g.incoming(message_frame(g.system, 5, to, content, order.response().integer_value()));
+  };
+  {
+    guarded g{true};
+    CHECK_FALSE(says(g, exported, caf::make_message()));
+    CHECK_FALSE(says(g, exported, caf::make_message(std::uint32_t{4})));
+  }
+  {
+    guarded g{true};
+    CHECK(says(g, 30, caf::make_message()));
+  }
+  {
+    guarded g{true};
+    CHECK(says(g, exported, caf::make_message(ping_atom::value, 1)));
+  }
+}
+
+TEST_CASE("streams share the bulk lane in turn, each in its own order") {
+  detail::bulk_lane lane;
+  const auto header = [](std::uint64_t call) {
+    detail::frame_header h;
+    h.destination = 3;
+    h.data = call;
+    return h;
+  };
+  for (const char* text : {"a1", "a2", "a3"}) lane.push(header(1), {text, 2});
+  lane.push(header(2), {"b1", 2});
+  std::string order;
+  while (auto frame = lane.pop()) order += std::string(frame->begin(), frame->end()) + " ";
+  CHECK(order == "a1 b1 a2 a3 ");
+  CHECK(lane.empty());
+}
+
+TEST_CASE("the kernel's buffer follows the line") {
+  CHECK(detail::fitting_send_buffer(0, 0) == detail::unacknowledged_bytes_min);
+  CHECK(detail::fitting_send_buffer(2'500'000, 100) == detail::unacknowledged_bytes_min);
+  CHECK(detail::fitting_send_buffer(2'500'000, 40'000) == 200'000);  // 20 Mbit/s, 40 ms
+  CHECK(detail::fitting_send_buffer(~0ull, ~0u) == detail::unacknowledged_bytes_max);
 }
 
 TEST_CASE("open requests are bounded, and handed over once when the link ends") {

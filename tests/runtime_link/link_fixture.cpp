@@ -18,7 +18,9 @@ link::credentials certificates::of(const std::string& role, const std::string& n
 
 link::options test_options() {
   link::options o;
-  o.rules.allow_interface<door_interface>().allow_interface<node_interface>();
+  o.rules.allow_interface<door_interface>()
+      .allow_interface<node_interface>()
+      .allow_interface<stream_interface>();
   return o;
 }
 

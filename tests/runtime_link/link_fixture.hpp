@@ -12,7 +12,9 @@
 #include <vector>
 
 #include "base/random.hpp"
+#include "runtime/caf_error.hpp"
 #include "runtime/link/endpoint.hpp"
+#include "runtime/part.hpp"
 
 namespace link_test {
 
@@ -46,6 +48,10 @@ using door_interface = caf::typed_actor<
     caf::replies_to<ping_atom, int>::with<int>, caf::replies_to<chunk>::with<std::uint64_t>,
     caf::replies_to<hello_atom>::with<int>, caf::replies_to<hang_atom>::with<int>,
     caf::replies_to<fail_atom>::with<int>, caf::replies_to<large_atom, int>::with<std::string>>;
+// For the tests of streams: `offset` chunks of the size that `bytes` says.
+using stream_interface = caf::typed_actor<
+    caf::replies_to<chunk>::with<dlls::runtime::part<chunk>>,
+    caf::replies_to<ping_atom, int>::with<int>>;
 using node_interface = caf::typed_actor<caf::replies_to<add_atom, int, int>::with<int>>;
 // Local only: makes the exported actor say hello to a door, so that the door knows its proxy.
 using greet_atom = caf::atom_constant<caf::atom("greet")>;
@@ -56,6 +62,8 @@ struct config : caf::actor_system_config {
   config() {
     load<caf::io::middleman>();
     add_message_type<chunk>("chunk");
+    add_message_type<dlls::runtime::part<chunk>>("part<chunk>");
+    dlls::runtime::announce_errors(*this);
     set("scheduler.max-threads", 2);
   }
 };

@@ -9,6 +9,8 @@
 
 namespace dlls::runtime::link::detail {
 
+using runtime::detail::call_kind;
+
 namespace {
 
 // A node id and a handful of interface signatures; the largest has no reason to come near.
@@ -168,8 +170,8 @@ gate::verdict gate::message_header(const frame_header& h) {
   if (h.source != 0 && remote_actors_.insert(h.source).second &&
       remote_actors_.size() > limits_.remote_actors_max)
     return fmt::format("more than {} actors that write to us", limits_.remote_actors_max);
-  if (h.is_response()) {
-    if (open_requests_.erase({h.destination, h.request_id()}) == 0)
+  if (h.is_response() && !h.is_order()) {
+    if (!open_requests_.contains({h.destination, h.request_id()}))
       return "an answer to no request of ours";
     return std::nullopt;
   }
@@ -211,12 +213,20 @@ gate::verdict gate::handshake(const caf::node_id& node) {
   return std::nullopt;
 }
 
-gate::verdict gate::message(std::span<const std::byte> bytes) const {
+gate::verdict gate::message(std::span<const std::byte> bytes) {
   reader at{bytes};
   if (at.varint() != std::uint64_t{0}) return "a message with forwarding stages";
   const auto signature = at.signature();
   if (!signature) return "a malformed message";
+  if (current_.is_order()) {
+    if (*signature == "@<>" || *signature == "@<>+@u32") return std::nullopt;
+    return "an order that neither cancels nor grants";
+  }
   if (current_.is_response()) {
+    if (current_.call().is_ours() && current_.call().kind() == call_kind::stream &&
+        allowed_->parts.contains(std::string(*signature)))
+      return std::nullopt;  // more follows: the request stays open
+    open_requests_.erase({current_.destination, current_.request_id()});
     if (*signature == error_answer) return check_error(at);
     if (*signature == "@<>" || *signature == "@<>+@unit") return std::nullopt;
   }

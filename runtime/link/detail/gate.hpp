@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/detail/call_id.hpp"
 #include "runtime/link/gate_rules.hpp"
 
 namespace dlls::runtime::link::detail {
@@ -48,6 +49,12 @@ struct frame_header {
   bool is_response() const noexcept { return data >> 63; }
   bool is_request() const noexcept { return !is_response() && request_id() != 0; }
   std::uint64_t request_id() const noexcept;
+  // The same as our runtime reads it.
+  runtime::detail::call_id call() const noexcept { return runtime::detail::call_id{request_id()}; }
+  // About a call that runs: its asker cancels it, or grants it credit.
+  bool is_order() const noexcept {
+    return is_response() && call().is_ours() && call().kind() == runtime::detail::call_kind::order;
+  }
 };
 
 struct gate_limits {
@@ -87,7 +94,7 @@ class gate {
   verdict message_header(const frame_header& h);
   verdict payload(caf::execution_unit* context, std::span<const std::byte> bytes);
   verdict handshake(const caf::node_id& node);
-  verdict message(std::span<const std::byte> bytes) const;
+  verdict message(std::span<const std::byte> bytes);
 
   gate_limits limits_;
   std::shared_ptr<const gate_rules::texts> allowed_;

@@ -14,6 +14,7 @@
 
 #include "base/check.hpp"
 #include "base/log.hpp"
+#include "runtime/link/detail/send_buffer.hpp"
 
 namespace dlls::runtime::link::detail {
 
@@ -58,6 +59,8 @@ tls_scribe::tls_scribe(
       options_(options),
       stream_(multiplexer, tls_->fd(), tls_) {
   tls_->read_ahead();
+  stream_.ack_writes(true);
+  keep_unsent_short(stream_.fd());
 }
 
 tls_scribe::~tls_scribe() { state_->retire_socket(); }
@@ -94,12 +97,34 @@ void tls_scribe::flush() {
     state_->close(why_);
     return;
   }
+  if (!writing_) send_next_bulk();
+  if (!writing_) return;
   arm_user_timeout();
   stream_.flush(this);
 }
 
-bool tls_scribe::pass_outgoing() {
+void tls_scribe::send(std::span<const char> frame) {
   auto& sent = stream_.wr_buf();
+  sent.insert(sent.end(), frame.begin(), frame.end());
+  state_->count_frame_out();
+  writing_ = true;
+}
+
+void tls_scribe::send_next_bulk() {
+  const auto next = bulk_.pop();
+  if (!next) return;
+  fit_send_buffer(stream_.fd());
+  send(*next);
+}
+
+void tls_scribe::data_transferred(caf::execution_unit*, std::size_t, std::size_t rest) {
+  if (rest > 0) return;
+  writing_ = false;
+  send_next_bulk();
+  if (writing_) arm_user_timeout();
+}
+
+bool tls_scribe::pass_outgoing() {
   const auto all = std::as_bytes(std::span{outgoing_});
   bool goes_on = true;
   for (std::size_t at = 0; at < all.size();) {
@@ -113,9 +138,11 @@ bool tls_scribe::pass_outgoing() {
       why_ = *verdict;  // what follows is still noted, so that its requests fail with the link
       goes_on = false;
     } else if (goes_on) {
-      const auto begin = outgoing_.begin() + static_cast<std::ptrdiff_t>(at);
-      sent.insert(sent.end(), begin, begin + static_cast<std::ptrdiff_t>(size));
-      state_->count_frame_out();
+      const auto frame = std::span<const char>{outgoing_}.subspan(at, size);
+      if (bulk_lane::takes(header))
+        bulk_.push(header, frame);
+      else
+        send(frame);
     }
     at += size;
   }
@@ -145,8 +172,12 @@ void tls_scribe::answer_oversize(const frame_header& header) {
     auto message = caf::make_message(error);
     auto payload = caf::make_callback(
         [&](caf::serializer& sink) -> caf::error { return sink(no_stages, message); });
-    caf::io::basp::instance::write(&stream_.backend(), stream_.wr_buf(), head, &payload);
-    state_->count_frame_out();
+    std::vector<char> frame;
+    caf::io::basp::instance::write(&stream_.backend(), frame, head, &payload);
+    if (bulk_lane::takes(header))
+      bulk_.push(header, frame);
+    else
+      send(frame);
   }
 }
 

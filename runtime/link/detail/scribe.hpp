@@ -1,5 +1,8 @@
 // CAF's view of one link's socket: decrypts, passes what comes in through the gate, and looks at
-// every frame on its way out. Lives on the multiplexer thread.
+// every frame on its way out. Parts of streams give way to everything else: they wait here, and
+// only one at a time is handed to the socket, whose buffer is kept short (send_buffer.hpp), so that
+// a message waits for little more than the part that is being sent. Lives on the multiplexer
+// thread.
 #pragma once
 #include <caf/io/network/default_multiplexer.hpp>
 #include <caf/io/network/stream_impl.hpp>
@@ -8,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/link/detail/bulk_lane.hpp"
 #include "runtime/link/detail/gate.hpp"
 #include "runtime/link/detail/link_state.hpp"
 #include "runtime/link/detail/tls.hpp"
@@ -48,7 +52,7 @@ class tls_scribe final : public caf::io::scribe {
   static caf::io::connection_handle handle_of(std::uint64_t epoch);
 
   void configure_read(caf::io::receive_policy::config config) override;
-  void ack_writes(bool enable) override { stream_.ack_writes(enable); }
+  void ack_writes(bool) override {}  // always on, see data_transferred
   std::vector<char>& wr_buf() override { return outgoing_; }
   std::vector<char>& rd_buf() override { return stream_.rd_buf(); }
   void flush() override;
@@ -58,6 +62,8 @@ class tls_scribe final : public caf::io::scribe {
   void add_to_loop() override { stream_.activate(this); }
   void remove_from_loop() override { stream_.passivate(); }
   bool consume(caf::execution_unit* context, const void* bytes, std::size_t size) override;
+  // Whenever nothing else waits, the next frame of the bulk lane goes out.
+  void data_transferred(caf::execution_unit*, std::size_t written, std::size_t rest) override;
 
  protected:
   caf::message detach_message() override;
@@ -66,6 +72,8 @@ class tls_scribe final : public caf::io::scribe {
   // Moves what may go out to the stream; false when the link has to end.
   bool pass_outgoing();
   void answer_oversize(const frame_header& header);
+  void send(std::span<const char> frame);
+  void send_next_bulk();
   void arm_user_timeout();
   void disarm_user_timeout();
 
@@ -75,7 +83,9 @@ class tls_scribe final : public caf::io::scribe {
   scribe_options options_;
   caf::io::network::stream_impl<tls_policy> stream_;
   std::vector<char> outgoing_;  // whole frames that CAF has written and not flushed
-  std::string why_;             // the gate's verdict
+  bulk_lane bulk_;
+  bool writing_ = false;  // the stream holds bytes that the socket has not taken
+  std::string why_;       // the gate's verdict
   bool started_ = false;
   bool armed_ = false;
 };
