@@ -19,16 +19,17 @@ coordinator::coordinator(caf::actor_config& config, coordinator_services service
 coordinator::behavior_type coordinator::make_behavior() {
   tasks().spawn(recover());
   tasks().spawn(keep_house());
+  // What moves jobs is not left half done when a node or a client gives up waiting.
   return {
-      serve(&coordinator::greet),
+      serve(&coordinator::greet, detached),
       serve(&coordinator::see_off),
-      serve(&coordinator::take_ready),
-      serve(&coordinator::take_failed),
+      serve(&coordinator::take_ready, detached),
+      serve(&coordinator::take_failed, detached),
       serve(&coordinator::change_models),
       serve(&coordinator::note_progress),
       serve(&coordinator::begin_dispatch),
-      serve(&coordinator::cancel_one),
-      serve(&coordinator::release_one),
+      serve(&coordinator::cancel_one, detached),
+      serve(&coordinator::release_one, detached),
       serve(&coordinator::watch_one),
       serve(&coordinator::unwatch),
       serve(&coordinator::route),

@@ -40,13 +40,19 @@ struct link_reading {
 // --- local messages: from doors, the backend and timers of the same process; never on a link
 // -----------------
 
-// A prompt on its way to a door: `tokens` of the same request go to the sink.
+// A prompt on its way to a door, and its answer to the sink.
 struct start_generation {
   std::uint64_t request = 0;
   generation_spec spec;
   bool stream = false;
   std::shared_ptr<gateway::generation_sink> sink;
   start_generation() = default;
+};
+// Its client has hung up.
+struct stop_generation {
+  std::uint64_t request = 0;
+  stop_generation() = default;
+  explicit stop_generation(std::uint64_t r) : request(r) {}
 };
 // What the door actor of one connection accepts besides the protocol.
 using door_actor =
@@ -190,9 +196,8 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   runtime::task<pulled> pick_up_once(std::string id, std::string node, bool last_try);
   runtime::task<> tell_curve(ledger::job job);
   runtime::task<base::result<>> pull_artifact(ledger::job job, std::string node, artifact_ref what);
-  runtime::task<base::result<chunk>> ask_chunk_of(
-      std::string node, job_ref job, std::string sha256, std::uint64_t offset,
-      std::uint32_t bytes_max);
+  base::result<chunks> open_result(
+      std::string node, job_ref job, std::string sha256, std::uint64_t offset);
   runtime::task<artifact_ref> bring(bring_artifact order);
   void watch_one(watch_job order);
   runtime::task<> begin_watch(watch_job order);
@@ -244,6 +249,7 @@ ledger::new_outbox_row webhook_for(
 
 }  // namespace dlls::actors
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::start_generation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::stop_generation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::arrival)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::departure)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::from_node<dlls::actors::ready>)

@@ -12,6 +12,7 @@
 #include "gateway/backend.hpp"
 #include "runtime/ask.hpp"
 #include "runtime/sleep.hpp"
+#include "runtime/subscribe.hpp"
 
 namespace dlls::actors {
 using base::errc;
@@ -240,20 +241,20 @@ runtime::task<> coordinator::tell_curve(ledger::job job) {
 
 runtime::task<result<>> coordinator::pull_artifact(
     ledger::job job, std::string node, artifact_ref what) {
-  const ask_chunk ask = [this, node, ref = ref_of(job), sha256 = what.sha256](
-                            std::uint64_t offset, std::uint32_t bytes_max) {
-    return ask_chunk_of(node, ref, sha256, offset, bytes_max);
+  const open_chunks open = [this, node, ref = ref_of(job),
+                            sha256 = what.sha256](std::uint64_t offset) {
+    return open_result(node, ref, sha256, offset);
   };
-  co_return co_await fetch_artifact(this, services_.artifacts, services_.disk, what, ask);
+  co_return co_await fetch_artifact(this, services_.artifacts, services_.disk, what, open);
 }
 
-runtime::task<result<chunk>> coordinator::ask_chunk_of(
-    std::string node, job_ref job, std::string sha256, std::uint64_t offset,
-    std::uint32_t bytes_max) {
+result<chunks> coordinator::open_result(
+    std::string node, job_ref job, std::string sha256, std::uint64_t offset) {
   auto* at = find_connected(node);
-  if (!at) co_return error{errc::unavailable, fmt::format("node {} is away", node)};
-  pull request{std::move(job), std::move(sha256), offset, bytes_max};
-  co_return co_await runtime::try_ask(this, at->at, services_.timing.answer, std::move(request));
+  if (!at) return error{errc::unavailable, fmt::format("node {} is away", node)};
+  pull request{std::move(job), std::move(sha256), offset};
+  return runtime::subscribe(
+      this, at->at, services_.timing.answer, std::move(request), transfer_window);
 }
 
 runtime::task<artifact_ref> coordinator::bring(bring_artifact order) {

@@ -6,6 +6,9 @@
 
 #include "actors/wire_json.hpp"
 #include "runtime/ask.hpp"
+#include "runtime/completion.hpp"
+#include "runtime/race.hpp"
+#include "runtime/subscribe.hpp"
 
 namespace dlls::actors {
 using base::errc;
@@ -19,8 +22,8 @@ namespace {
 // The ledger answers in milliseconds; a coordinator that takes longer is in trouble, and the node
 // asks again.
 constexpr auto coordinator_answer = 30s;
-// The longest answer to a prompt that anybody waits for.
-constexpr auto generation_most = std::chrono::hours{1};
+// The longest that anybody waits for the next piece of an answer.
+constexpr auto silence_most = std::chrono::hours{1};
 
 gateway::token_logprob to_gateway(const token_info& info) {
   gateway::token_logprob made;
@@ -63,9 +66,14 @@ door::door(caf::actor_config& config, door_services services)
 
 door::behavior_type door::make_behavior() {
   return {
-      serve(&door::greet),       serve(&door::hand_out),         serve(&door::pass_ready),
-      serve(&door::pass_failed), serve(&door::pass_models),      serve(&door::pass_progress),
-      serve(&door::pass_tokens), serve(&door::begin_generation), serve(&door::stop),
+      serve(&door::greet),
+      serve(&door::hand_out),
+      serve(&door::pass_ready),
+      serve(&door::pass_failed),
+      serve(&door::pass_models),
+      serve(&door::pass_progress),
+      serve(&door::begin_generation),
+      serve(&door::stop),
   };
 }
 
@@ -86,22 +94,20 @@ runtime::task<welcome> door::greet(hello said) {
   co_return co_await runtime::ask(this, services_.coordinator, coordinator_answer, std::move(who));
 }
 
-runtime::task<chunk> door::hand_out(fetch_input request) {
-  const auto key = fmt::format("{}/{}/{}", request.job.id, request.job.fence, request.sha256);
-  if (!granted_.contains(key)) {
-    auto job = co_await ledger_.find_job(request.job.id);
-    if (!job) throw failure(job.error());
-    auto input = granted_input(*job, services_.node, request);
-    if (!input) throw failure(input.error());
-    if (granted_.size() > 64) granted_.clear();
-    granted_[key] = *input;
+runtime::stream<chunk> door::hand_out(fetch_input request) {
+  auto job = co_await ledger_.find_job(request.job.id);
+  if (!job) throw failure(job.error());
+  auto input = granted_input(*job, services_.node, request);
+  if (!input) throw failure(input.error());
+  for (auto offset = request.offset; offset < input->bytes;) {
+    auto work = [offset, sha256 = input->sha256, store = services_.artifacts] {
+      return read_chunk(*store, sha256, offset);
+    };
+    auto read = co_await runtime::offload(this, *services_.disk, work);
+    if (!read) throw failure(read.error());
+    offset += read->bytes.size();
+    co_yield std::move(*read);
   }
-  auto work = [request, store = services_.artifacts] {
-    return read_chunk(*store, request.sha256, request.offset, request.bytes_max);
-  };
-  auto read = co_await runtime::offload(this, *services_.disk, work);
-  if (!read) throw failure(read.error());
-  co_return std::move(*read);
 }
 
 runtime::task<noted> door::pass_ready(ready word) {
@@ -124,11 +130,6 @@ void door::pass_progress(progress step) {
   send(services_.coordinator, from_node<progress>{services_.node, std::move(step)});
 }
 
-void door::pass_tokens(tokens piece) {
-  const auto found = sinks_.find(piece.request);
-  if (found != sinks_.end()) found->second->delta(to_delta(std::move(piece.text), piece.logprobs));
-}
-
 void door::begin_generation(start_generation order) {
   tasks().spawn(generate_for(std::move(order)));
 }
@@ -136,29 +137,51 @@ void door::begin_generation(start_generation order) {
 runtime::task<> door::generate_for(start_generation order) {
   sink_guard guard{order.sink};
   if (!at_) co_return;
-  sinks_[order.request] = order.sink;
   generate request;
-  request.request = order.request;
   request.spec = std::move(order.spec);
   request.stream = order.stream;
-  auto answer = co_await runtime::try_ask(this, at_, generation_most, std::move(request));
-  sinks_.erase(order.request);
-  auto sink = std::exchange(guard.sink, nullptr);
-  if (!answer) {
-    sink->failed(answer.error());
+  auto keep = [this, id = order.request](runtime::resolver<bool> stop) {
+    stops_.emplace(id, std::move(stop));
+  };
+  const auto ended = co_await runtime::race(
+      feed(std::move(request), order.sink), runtime::completion<bool>(this, keep));
+  stops_.erase(order.request);
+  guard.sink = nullptr;
+  if (ended.index() == 0) co_return;
+  gateway::generate_done given_up;
+  given_up.finish_reason = "cancelled";
+  order.sink->done(std::move(given_up));
+}
+
+// Destroyed when the client hangs up: the node hears it, and stops.
+runtime::task<> door::feed(generate request, std::shared_ptr<gateway::generation_sink> sink) {
+  auto pieces = runtime::subscribe(this, at_, silence_most, std::move(request));
+  for (;;) {
+    auto next = co_await pieces.try_next();
+    if (!next) {
+      sink->failed(next.error());
+      co_return;
+    }
+    auto& got = *next;
+    if (!got) {
+      sink->failed(error{errc::internal, "the node's answer has no end"});
+      co_return;
+    }
+    if (!got->text.empty() || !got->logprobs.empty())
+      sink->delta(to_delta(std::move(got->text), got->logprobs));
+    if (got->finish_reason.empty()) continue;
+    gateway::generate_done end;
+    end.finish_reason = got->finish_reason;
+    end.usage.prompt_tokens = got->prompt_tokens;
+    end.usage.completion_tokens = got->completion_tokens;
+    sink->done(std::move(end));
     co_return;
   }
-  if (!answer->text.empty() || !answer->logprobs.empty())
-    sink->delta(to_delta(std::move(answer->text), answer->logprobs));
-  gateway::generate_done end;
-  end.finish_reason = answer->finish_reason;
-  end.usage.prompt_tokens = answer->prompt_tokens;
-  end.usage.completion_tokens = answer->completion_tokens;
-  sink->done(std::move(end));
 }
 
 void door::stop(stop_generation which) {
-  if (sinks_.contains(which.request) && at_) send(at_, which);
+  const auto found = stops_.find(which.request);
+  if (found != stops_.end()) found->second(true);
 }
 
 }  // namespace dlls::actors

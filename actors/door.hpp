@@ -1,6 +1,6 @@
 // The door actor: one for each connection, the only actor here that a node may address. It tells
 // the coordinator who speaks (the certificate's name, never the node's own word), hands out inputs
-// of jobs that were granted to that node, and passes pieces of running generations to their sinks.
+// of jobs that were granted to that node, and brings generations to their sinks.
 // It dies with its link.
 #pragma once
 #include <map>
@@ -33,22 +33,20 @@ class door final : public runtime::co_actor<door_actor> {
   runtime::task<welcome> greet(hello said);
   // permission_denied unless the ledger has granted that job to this node under that fence and the
   // artifact is one of its inputs.
-  runtime::task<chunk> hand_out(fetch_input request);
+  runtime::stream<chunk> hand_out(fetch_input request);
   runtime::task<noted> pass_ready(ready word);
   runtime::task<noted> pass_failed(failed word);
   void pass_models(models_changed news);
   void pass_progress(progress step);
-  void pass_tokens(tokens piece);
   void begin_generation(start_generation order);
   runtime::task<> generate_for(start_generation order);
+  runtime::task<> feed(generate request, std::shared_ptr<gateway::generation_sink> sink);
   void stop(stop_generation which);
 
   door_services services_;
   ledger_calls<door> ledger_;
-  node_door at_;  // known from the first message on
-  std::map<std::uint64_t, std::shared_ptr<gateway::generation_sink>> sinks_;
-  std::map<std::string, artifact_ref>
-      granted_;  // "job/fence/sha256" already checked against the ledger
+  node_door at_;                                            // known from the first message on
+  std::map<std::uint64_t, runtime::resolver<bool>> stops_;  // of the running generations
 };
 
 }  // namespace dlls::actors

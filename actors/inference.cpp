@@ -1,5 +1,6 @@
 #include "actors/inference.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -17,7 +18,7 @@ struct running {
   std::shared_ptr<const loaded_model> on;
   model::generation made;
   bool with_logprobs;
-  tokens piece;  // not yet sent
+  actors::piece piece;  // not yet sent
 };
 
 result<std::shared_ptr<running>> begin(model_cache& models, const generation_spec& spec) {
@@ -39,16 +40,43 @@ void step(running& work, kernels::thread_pool& compute) {
 
 }  // namespace
 
+// A place among those that run, or in the queue for one, until the coroutine ends, however it does.
 class inference::seat {
  public:
-  seat(inference& of, generation_id id) : of_(of), id_(id) { of_.places_[id]; }
-  ~seat() { of_.leave(id_); }
+  explicit seat(inference& of) : of_(of) {
+    if (of_.running_ < generations_max)
+      begin();
+    else
+      of_.waiting_.push_back(this);
+  }
+  // Whoever has waited longest gets the place of one that ran.
+  ~seat() {
+    if (!running_) {
+      std::erase(of_.waiting_, this);
+      return;
+    }
+    --of_.running_;
+    if (of_.waiting_.empty()) return;
+    auto* next = of_.waiting_.front();
+    of_.waiting_.pop_front();
+    next->begin();
+  }
   seat(const seat&) = delete;
   seat& operator=(const seat&) = delete;
 
+  bool running() const { return running_; }
+  void wake_by(runtime::resolver<bool> wake) { wake_ = std::move(wake); }
+
  private:
+  void begin() {
+    running_ = true;
+    ++of_.running_;
+    if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
+  }
+
   inference& of_;
-  generation_id id_;
+  bool running_ = false;
+  std::optional<runtime::resolver<bool>> wake_;  // while it waits
 };
 
 inference::inference(
@@ -59,93 +87,41 @@ inference::inference(
       compute_(std::move(compute)),
       thread_(std::move(thread)) {}
 
-inference::behavior_type inference::make_behavior() {
-  return {serve(&inference::answer), serve(&inference::stop), serve(&inference::stop_all)};
-}
+inference::behavior_type inference::make_behavior() { return {serve(&inference::answer)}; }
 
-void inference::stop(session_stop order) { stop_one(order.which); }
-
-void inference::stop_all(session_ended order) {
-  for (const auto& [id, at] : places_)
-    if (id.session == order.session) stop_one(id);
-}
-
-// One that runs ends after its step, one that waits at once.
-void inference::stop_one(generation_id id) {
-  const auto found = places_.find(id);
-  if (found == places_.end()) return;
-  found->second.stopped = true;
-  if (found->second.running) return;
-  std::erase(waiting_, id);
-  if (auto waiting = std::exchange(found->second.wake, std::nullopt)) (*waiting)(true);
-}
-
-// Whoever has waited longest gets the place of one that ran.
-void inference::leave(generation_id id) {
-  const auto gone = places_.extract(id);
-  if (!gone.mapped().running) {
-    std::erase(waiting_, id);
-    return;
-  }
-  --running_;
-  if (waiting_.empty()) return;
-  auto& next = places_.at(waiting_.front());
-  waiting_.pop_front();
-  next.running = true;
-  ++running_;
-  if (auto waiting = std::exchange(next.wake, std::nullopt)) (*waiting)(true);
-}
-
-runtime::task<generated> inference::answer(session_generate order) {
-  auto listener = caf::actor_cast<tokens_listener>(current_sender());
-  const auto& request = order.said;
-  const generation_id id{order.session, request.request};
-  const bool full = running_ >= generations_max;
-  if (full && waiting_.size() >= generations_waiting_max)
+runtime::stream<piece> inference::answer(generate order) {
+  if (waiting_.size() >= generations_waiting_max)
     throw failure(error{
         errc::resource_exhausted, "the node is answering as many prompts as it can",
         "try again in a few seconds"});
-  if (places_.contains(id))
-    throw failure(error{errc::already_exists, "a generation of that number is running"});
-  const seat taken{*this, id};
-  auto& at = places_.at(id);
-  if (full) {
-    waiting_.push_back(id);
-    auto keep = [&at](runtime::resolver<bool> wake) { at.wake = std::move(wake); };
+  seat place{*this};
+  if (!place.running()) {
+    auto keep = [&place](runtime::resolver<bool> wake) { place.wake_by(std::move(wake)); };
     co_await runtime::completion<bool>(this, keep);
-  } else {
-    at.running = true;
-    ++running_;
   }
-  generated end;
-  end.finish_reason = "cancelled";
-  if (at.stopped) co_return end;
   auto models = models_;
   auto compute = compute_;
-  auto start = [models, spec = request.spec] { return begin(*models, spec); };
+  auto start = [models, spec = order.spec] { return begin(*models, spec); };
   auto begun = co_await runtime::offload(this, *thread_, start);
   if (!begun) throw failure(begun.error());
   auto work = *begun;
   auto one_step = [work, compute] { step(*work, *compute); };
   auto sent = clock::time_point{};  // the first piece goes at once
-  while (!work->made.finished() && !at.stopped) {
+  while (!work->made.finished()) {
     co_await runtime::offload(this, *thread_, one_step);
     const auto now = clock::now();
-    if (request.stream && listener && !work->piece.text.empty() &&
+    if (order.stream && !work->made.finished() && !work->piece.text.empty() &&
         now - sent >= stream_piece_every) {
-      work->piece.request = id.request;
-      send(listener, session_tokens{id.session, std::move(work->piece)});
-      work->piece = {};
+      co_yield std::exchange(work->piece, {});
       sent = now;
     }
   }
+  auto last = std::move(work->piece);
   const auto usage = work->made.usage();
-  end.text = std::move(work->piece.text);
-  end.logprobs = std::move(work->piece.logprobs);
-  if (work->made.finished()) end.finish_reason = std::string{model::name(work->made.reason())};
-  end.prompt_tokens = usage.prompt_tokens;
-  end.completion_tokens = usage.completion_tokens;
-  co_return end;
+  last.finish_reason = std::string{model::name(work->made.reason())};
+  last.prompt_tokens = usage.prompt_tokens;
+  last.completion_tokens = usage.completion_tokens;
+  co_yield std::move(last);
 }
 
 }  // namespace dlls::actors

@@ -9,8 +9,8 @@ namespace dlls::actors {
 using wire_types = runtime::message_list<
     job_ref, artifact_ref, manifest, link_account, held_job, served_model, chat_turn, bias,
     generation_spec, alternative, token_info, hello, welcome, models_changed, fetch_input, chunk,
-    ready, failed, noted, progress, tokens, offer, received, pull, release, released, cancel,
-    cancelled, status, job_status, watch, generate, generated, stop_generation>;
+    runtime::part<chunk>, ready, failed, noted, progress, offer, received, pull, release, released,
+    cancel, cancelled, status, job_status, watch, generate, piece, runtime::part<piece>>;
 static_assert(wire_types::covers<cloud_door> && wire_types::covers<node_door>);
 
 // Limits of the link with exactly the protocol's messages allowed.

@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/part.hpp"
+
 namespace dlls::actors {
 
 // ---- what messages are made of ------------------------------------------------------------------
@@ -147,14 +149,14 @@ struct models_changed {
   std::vector<served_model> models;
   models_changed() = default;
 };
+// Asks for the rest of an input, chunk after chunk.
 struct fetch_input {
   job_ref job;
   std::string sha256;
   std::uint64_t offset = 0;
-  std::uint32_t bytes_max = 0;
   fetch_input() = default;
-  fetch_input(job_ref j, std::string s, std::uint64_t o, std::uint32_t m)
-      : job(std::move(j)), sha256(std::move(s)), offset(o), bytes_max(m) {}
+  fetch_input(job_ref j, std::string s, std::uint64_t o)
+      : job(std::move(j)), sha256(std::move(s)), offset(o) {}
 };
 // A piece of an artifact, in either direction; `sha256` is this piece's own (raw bytes).
 struct chunk {
@@ -191,14 +193,6 @@ struct progress {
   double seconds_left = -1;  // -1: unknown
   progress() = default;
 };
-// A coalesced piece of a running generation.
-struct tokens {
-  std::uint64_t request = 0;
-  std::string text;
-  std::vector<token_info> logprobs;
-  tokens() = default;
-};
-
 // ---- cloud -> node ------------------------------------------------------------------------------
 
 struct offer {
@@ -213,14 +207,14 @@ struct received {
   job_ref job;
   received() = default;
 };
+// Asks for the rest of an artifact of a result, chunk after chunk.
 struct pull {
   job_ref job;
   std::string sha256;
   std::uint64_t offset = 0;
-  std::uint32_t bytes_max = 0;
   pull() = default;
-  pull(job_ref j, std::string s, std::uint64_t o, std::uint32_t m)
-      : job(std::move(j)), sha256(std::move(s)), offset(o), bytes_max(m) {}
+  pull(job_ref j, std::string s, std::uint64_t o)
+      : job(std::move(j)), sha256(std::move(s)), offset(o) {}
 };
 struct release {
   job_ref job;
@@ -256,39 +250,35 @@ struct watch {
   watch() = default;
   watch(job_ref j, bool o) : job(std::move(j)), on(o) {}
 };
+// Answered by pieces, until the last: whoever unsubscribes stops the generation.
 struct generate {
-  std::uint64_t request = 0;  // names the generation in `tokens` and `stop_generation`
   generation_spec spec;
-  bool stream = false;
+  bool stream = false;  // else one piece brings all
   generate() = default;
 };
-struct generated {
-  std::string text;  // all of it when not streamed, else what no `tokens` carried
+// Some tokens of a running generation, coalesced.
+struct piece {
+  std::string text;
   std::vector<token_info> logprobs;
-  std::string finish_reason;  // stop, length, cancelled
-  std::uint32_t prompt_tokens = 0, completion_tokens = 0;
-  generated() = default;
-};
-struct stop_generation {
-  std::uint64_t request = 0;
-  stop_generation() = default;
-  explicit stop_generation(std::uint64_t r) : request(r) {}
+  std::string finish_reason;                               // of the last: stop, length
+  std::uint32_t prompt_tokens = 0, completion_tokens = 0;  // of the last
+  piece() = default;
 };
 
 // ---- the two doors ------------------------------------------------------------------------------
 
 // What a node may say to its door actor in the cloud.
 using cloud_door = caf::typed_actor<
-    caf::replies_to<hello>::with<welcome>, caf::replies_to<fetch_input>::with<chunk>,
+    caf::replies_to<hello>::with<welcome>, caf::replies_to<fetch_input>::with<runtime::part<chunk>>,
     caf::replies_to<ready>::with<noted>, caf::replies_to<failed>::with<noted>,
-    caf::reacts_to<models_changed>, caf::reacts_to<progress>, caf::reacts_to<tokens>>;
+    caf::reacts_to<models_changed>, caf::reacts_to<progress>>;
 
 // What the cloud may say to a node.
 using node_door = caf::typed_actor<
-    caf::replies_to<offer>::with<received>, caf::replies_to<pull>::with<chunk>,
+    caf::replies_to<offer>::with<received>, caf::replies_to<pull>::with<runtime::part<chunk>>,
     caf::replies_to<release>::with<released>, caf::replies_to<cancel>::with<cancelled>,
     caf::replies_to<status>::with<job_status>, caf::reacts_to<watch>,
-    caf::replies_to<generate>::with<generated>, caf::reacts_to<stop_generation>>;
+    caf::replies_to<generate>::with<runtime::part<piece>>>;
 
 // ---- wire form ----------------------------------------------------------------------------------
 
@@ -314,16 +304,15 @@ DLLS_WIRE(token_info, x.text, x.logprob, x.top)
 DLLS_WIRE(hello, x.protocol, x.software, x.kinds, x.models, x.held)
 DLLS_WIRE(welcome, x.epoch, x.drop)
 DLLS_WIRE(models_changed, x.models)
-DLLS_WIRE(fetch_input, x.job, x.sha256, x.offset, x.bytes_max)
+DLLS_WIRE(fetch_input, x.job, x.sha256, x.offset)
 DLLS_WIRE(chunk, x.offset, x.bytes, x.sha256)
 DLLS_WIRE(ready, x.job, x.result, x.silence_measured, x.silence)
 DLLS_WIRE(failed, x.job, x.code, x.message)
 DLLS_WIRE(noted, x.drop)
 DLLS_WIRE(progress, x.job, x.step, x.steps_total, x.loss, x.seconds_left)
-DLLS_WIRE(tokens, x.request, x.text, x.logprobs)
 DLLS_WIRE(offer, x.job, x.kind, x.spec_json, x.inputs)
 DLLS_WIRE(received, x.job)
-DLLS_WIRE(pull, x.job, x.sha256, x.offset, x.bytes_max)
+DLLS_WIRE(pull, x.job, x.sha256, x.offset)
 DLLS_WIRE(release, x.job)
 DLLS_WIRE(released, x.job)
 DLLS_WIRE(cancel, x.job)
@@ -331,9 +320,8 @@ DLLS_WIRE(cancelled, x.job)
 DLLS_WIRE(status, x.job)
 DLLS_WIRE(job_status, x.held, x.seconds_left)
 DLLS_WIRE(watch, x.job, x.on)
-DLLS_WIRE(generate, x.request, x.spec, x.stream)
-DLLS_WIRE(generated, x.text, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)
-DLLS_WIRE(stop_generation, x.request)
+DLLS_WIRE(generate, x.spec, x.stream)
+DLLS_WIRE(piece, x.text, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)
 #undef DLLS_WIRE
 
 }  // namespace dlls::actors

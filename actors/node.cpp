@@ -26,11 +26,11 @@ node::behavior_type node::make_behavior() {
   tasks().spawn(sweep());  // before any run: the disk thread works in order
   tasks().spawn(work_off());
   if (services_.connect) tasks().spawn(stay_linked());
+  // What writes to the disk is not left half done when the cloud gives up waiting.
   return {
-      serve(&node::take),   serve(&node::give),        serve(&node::let_go),
-      serve(&node::stop),   serve(&node::tell),        serve(&node::set_watch),
-      serve(&node::answer), serve(&node::stop_answer), serve(&node::note_progress),
-      serve(&node::relay),  serve(&node::link_closed),
+      serve(&node::take, detached), serve(&node::give),          serve(&node::let_go, detached),
+      serve(&node::stop, detached), serve(&node::tell),          serve(&node::set_watch),
+      serve(&node::answer),         serve(&node::note_progress), serve(&node::link_closed),
   };
 }
 

@@ -64,8 +64,7 @@ struct link_end {
   std::string why;
   link_end() = default;
 };
-using node_actor = node_door::extend<
-    caf::reacts_to<progress>, caf::reacts_to<session_tokens>, caf::reacts_to<link_end>>;
+using node_actor = node_door::extend<caf::reacts_to<progress>, caf::reacts_to<link_end>>;
 
 class node final : public runtime::co_actor<node_actor> {
  public:
@@ -87,13 +86,12 @@ class node final : public runtime::co_actor<node_actor> {
   // --- what the coordinator says (node_door.cpp)
   runtime::task<received> take(offer order);
   runtime::task<base::result<>> fetch_inputs(offer order);
-  runtime::task<chunk> give(pull request);
+  runtime::stream<chunk> give(pull request);
   runtime::task<released> let_go(release order);
   runtime::task<cancelled> stop(cancel order);
   job_status tell(status question);
   void set_watch(watch order);
-  runtime::task<generated> answer(generate request);
-  void stop_answer(stop_generation which);
+  runtime::stream<piece> answer(generate request);
 
   // --- work (node_work.cpp)
   runtime::task<> work_off();
@@ -101,7 +99,6 @@ class node final : public runtime::co_actor<node_actor> {
   runtime::task<> retry_later(job_ref job, std::chrono::seconds pause);
   runtime::task<> work_on(std::string id);
   void note_progress(progress step);
-  void relay(session_tokens news);
   // The entry that `job` means, if its fence is the one held.
   held* find(const job_ref& job);
   runtime::task<> drop(std::string id);
@@ -118,8 +115,7 @@ class node final : public runtime::co_actor<node_actor> {
   runtime::task<> begin_silence(job_ref job);
   void deliver_soon(const std::string& id);
   void link_closed(link_end end);
-  runtime::task<base::result<chunk>> ask_input(
-      job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max);
+  base::result<chunks> open_input(job_ref job, std::string sha256, std::uint64_t offset);
   std::optional<link_account> silence_of(const held& job) const;
   runtime::task<std::vector<served_model>> models();
   runtime::task<> tell_models();

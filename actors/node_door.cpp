@@ -6,6 +6,7 @@
 #include "actors/node.hpp"
 #include "base/log.hpp"
 #include "runtime/ask.hpp"
+#include "runtime/subscribe.hpp"
 
 namespace dlls::actors {
 using base::errc;
@@ -14,6 +15,10 @@ using base::failure;
 using base::result;
 
 namespace {
+
+// Between two pieces of an answer: the queue and the prompt are in it. Whoever asked has his own
+// limit, and his link's end ends the generation; this one bounds what both have missed.
+constexpr auto silence_most = std::chrono::hours{1};
 
 [[noreturn]] void refuse(errc code, std::string why) { throw failure(error{code, std::move(why)}); }
 
@@ -86,36 +91,37 @@ runtime::task<received> node::take(offer order) {
 
 runtime::task<result<>> node::fetch_inputs(offer order) {
   for (const auto& input : order.inputs) {
-    const ask_chunk ask = [this, job = order.job, sha256 = input.sha256](
-                              std::uint64_t offset, std::uint32_t bytes_max) {
-      return ask_input(job, sha256, offset, bytes_max);
+    const open_chunks open = [this, job = order.job, sha256 = input.sha256](std::uint64_t offset) {
+      return open_input(job, sha256, offset);
     };
-    auto fetched = co_await fetch_artifact(this, services_.artifacts, services_.disk, input, ask);
+    auto fetched = co_await fetch_artifact(this, services_.artifacts, services_.disk, input, open);
     if (!fetched) co_return fetched.error();
   }
   co_return result<>{};
 }
 
-runtime::task<chunk> node::give(pull request) {
+runtime::stream<chunk> node::give(pull request) {
   auto* job = find(request.job);
   if (!job || job->entry.state != held_state::sealed)
     refuse(errc::not_found, fmt::format("no sealed result of job {} is held", request.job.id));
   const auto& artifacts = job->entry.result.artifacts;
   const auto listed = std::ranges::find(artifacts, request.sha256, &artifact_ref::sha256);
   if (listed == artifacts.end()) refuse(errc::not_found, "the result has no such artifact");
-  const bool is_model = listed->name == model_artifact;
-  auto work = [request, is_model, name = job->entry.result.model, models = services_.models,
-               store = services_.artifacts]() -> result<chunk> {
-    if (is_model) {
-      auto stored = models->find(name);
+  const auto what = *listed;
+  const auto model = job->entry.result.model;
+  for (auto offset = request.offset; offset < what.bytes;) {
+    auto work = [what, model, offset, models = services_.models,
+                 store = services_.artifacts]() -> result<chunk> {
+      if (what.name != model_artifact) return read_chunk(*store, what.sha256, offset);
+      auto stored = models->find(model);
       if (!stored) return stored.error();
-      return read_file_chunk(stored->path, request.offset, request.bytes_max);
-    }
-    return read_chunk(*store, request.sha256, request.offset, request.bytes_max);
-  };
-  auto read = co_await runtime::offload(this, *services_.disk, work);
-  if (!read) throw failure(read.error());
-  co_return std::move(*read);
+      return read_file_chunk(stored->path, offset);
+    };
+    auto read = co_await runtime::offload(this, *services_.disk, work);
+    if (!read) throw failure(read.error());
+    offset += read->bytes.size();
+    co_yield std::move(*read);
+  }
 }
 
 runtime::task<released> node::let_go(release order) {
@@ -151,16 +157,9 @@ void node::set_watch(watch order) {
   if (order.on && session_ && job.last.steps_total) send(session_->door, job.last);
 }
 
-runtime::task<generated> node::answer(generate request) {
-  if (!session_) refuse(errc::unavailable, "the link is down");
-  // The coordinator's deadline ends the ask, and the link's end the generation; this one only
-  // bounds what both have missed.
-  session_generate order{session_->epoch, std::move(request)};
-  co_return co_await runtime::ask(this, inference_, std::chrono::hours{1}, std::move(order));
-}
-
-void node::stop_answer(stop_generation which) {
-  if (session_) send(inference_, session_stop{generation_id{session_->epoch, which.request}});
+runtime::stream<piece> node::answer(generate request) {
+  auto pieces = runtime::subscribe(this, inference_, silence_most, std::move(request));
+  while (auto next = co_await pieces.next()) co_yield std::move(*next);
 }
 
 }  // namespace dlls::actors

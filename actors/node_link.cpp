@@ -5,6 +5,7 @@
 #include "base/log.hpp"
 #include "runtime/ask.hpp"
 #include "runtime/sleep.hpp"
+#include "runtime/subscribe.hpp"
 
 namespace dlls::actors {
 using base::errc;
@@ -94,7 +95,6 @@ runtime::task<bool> node::greet(std::shared_ptr<session> fresh) {
 void node::link_closed(link_end end) {
   if (!session_ || session_->epoch != end.epoch) return;
   session_ = nullptr;
-  send(inference_, session_ended{end.epoch});
   if (auto waiting = std::exchange(closed_, std::nullopt)) (*waiting)(end.why);
 }
 
@@ -153,12 +153,11 @@ std::optional<link_account> node::silence_of(const held& job) const {
   return link_account{now.bytes - job.quiet_since->bytes, now.packets - job.quiet_since->packets};
 }
 
-runtime::task<result<chunk>> node::ask_input(
-    job_ref job, std::string sha256, std::uint64_t offset, std::uint32_t bytes_max) {
-  if (!session_) co_return base::error{errc::unavailable, "the link is down"};
-  auto door = session_->door;
-  fetch_input request{std::move(job), std::move(sha256), offset, bytes_max};
-  co_return co_await runtime::try_ask(this, door, answer_within, std::move(request));
+result<chunks> node::open_input(job_ref job, std::string sha256, std::uint64_t offset) {
+  if (!session_) return base::error{errc::unavailable, "the link is down"};
+  fetch_input request{std::move(job), std::move(sha256), offset};
+  return runtime::subscribe(
+      this, session_->door, answer_within, std::move(request), transfer_window);
 }
 
 }  // namespace dlls::actors

@@ -128,12 +128,6 @@ void node::note_progress(progress step) {
   if (job->watched && session_) send(session_->door, std::move(step));
 }
 
-// Of the session that stands: the next one's coordinator may have given the same number to another
-// client.
-void node::relay(session_tokens news) {
-  if (session_ && session_->epoch == news.session) send(session_->door, std::move(news.piece));
-}
-
 // Forgets a job: the running work stops at its next step, the entry goes, and inputs and small
 // results that no other job names are removed. A model in the store stays.
 runtime::task<> node::drop(std::string id) {

@@ -27,31 +27,25 @@ chunk finish_chunk(std::uint64_t offset, std::string bytes) {
   return made;
 }
 
-std::uint32_t bounded(std::uint32_t bytes_max) {
-  return std::min<std::uint32_t>(bytes_max, base::limits::chunk_bytes);
-}
-
 }  // namespace
 
 result<chunk> read_chunk(
-    const ledger::artifact_store& store, const std::string& sha256, std::uint64_t offset,
-    std::uint32_t bytes_max) {
+    const ledger::artifact_store& store, const std::string& sha256, std::uint64_t offset) {
   auto blob = store.open_blob(sha256);
   if (!blob) return blob.error();
   if (offset >= blob->size())
     return error{errc::invalid_argument, "a chunk past the artifact's end"};
-  std::string bytes(bounded(bytes_max), '\0');
+  std::string bytes(base::limits::chunk_bytes, '\0');
   auto got = blob->read_at(offset, std::as_writable_bytes(std::span{bytes}));
   if (!got) return got.error();
   bytes.resize(*got);
   return finish_chunk(offset, std::move(bytes));
 }
 
-result<chunk> read_file_chunk(
-    const std::filesystem::path& path, std::uint64_t offset, std::uint32_t bytes_max) {
+result<chunk> read_file_chunk(const std::filesystem::path& path, std::uint64_t offset) {
   const base::unique_fd fd{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
   if (!fd) return base::errno_error("open " + path.string());
-  std::string bytes(bounded(bytes_max), '\0');
+  std::string bytes(base::limits::chunk_bytes, '\0');
   auto got = base::read_at(fd.get(), offset, std::as_writable_bytes(std::span{bytes}));
   if (!got) return got.error();
   if (*got == 0) return error{errc::invalid_argument, "a chunk past the artifact's end"};
@@ -59,13 +53,10 @@ result<chunk> read_file_chunk(
   return finish_chunk(offset, std::move(bytes));
 }
 
-result<> verify_chunk(
-    const chunk& got, std::uint64_t offset, std::uint32_t bytes_max, std::uint64_t bytes_total) {
-  const bool placed = got.offset == offset && !got.bytes.empty() && got.bytes.size() <= bytes_max &&
-                      offset + got.bytes.size() <= bytes_total;
-  // A short chunk in the middle would leave a gap before the next one of the window.
-  const bool whole = got.bytes.size() == std::min<std::uint64_t>(bytes_max, bytes_total - offset);
-  if (!placed || !whole) return error{errc::corrupt, "a chunk that was not asked for"};
+result<> verify_chunk(const chunk& got, std::uint64_t offset, std::uint64_t bytes_total) {
+  const auto wanted = std::min<std::uint64_t>(base::limits::chunk_bytes, bytes_total - offset);
+  if (got.offset != offset || got.bytes.size() != wanted)
+    return error{errc::corrupt, "a chunk that was not asked for"};
   if (raw_sha256(got.bytes) != got.sha256)
     return error{errc::corrupt, fmt::format("the chunk at {} fails its checksum", offset)};
   return {};
@@ -95,12 +86,10 @@ result<std::optional<std::uint64_t>> begin_transfer(transfer_state& state) {
   return std::optional{state.writer->size()};
 }
 
-result<> write_chunks(transfer_state& state, const std::vector<chunk>& chunks) {
-  for (const auto& one : chunks) {
-    auto written = state.writer->write_at(one.offset, std::as_bytes(std::span{one.bytes}));
-    if (!written) return of_own_disk(written.error());
-  }
-  return {};
+result<> write_chunk(transfer_state& state, const chunk& got, std::uint64_t offset) {
+  if (auto good = verify_chunk(got, offset, state.what.bytes); !good) return good.error();
+  auto written = state.writer->write_at(offset, std::as_bytes(std::span{got.bytes}));
+  return written ? result<>{} : of_own_disk(written.error());
 }
 
 result<> end_transfer(transfer_state& state) {

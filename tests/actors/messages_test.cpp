@@ -88,17 +88,14 @@ TEST_CASE("every message type of the protocol survives the wire, field by field"
   news.models = said.models;
   CHECK(wire(news).models.at(0).name == "m");
 
-  const auto input = wire(fetch_input{job, "s", 1ull << 40, 5});
+  const auto input = wire(fetch_input{job, "s", 1ull << 40});
   CHECK((input.job == job && input.sha256 == "s" && input.offset == 1ull << 40));
-  CHECK(input.bytes_max == 5);
-  const auto wanted = wire(pull{job, "s", 1ull << 40, 5});
+  const auto wanted = wire(pull{job, "s", 1ull << 40});
   CHECK((wanted.job == job && wanted.sha256 == "s" && wanted.offset == 1ull << 40));
-  CHECK(wanted.bytes_max == 5);
-  chunk piece;
-  piece.offset = 3, piece.bytes = std::string("\0\xff\n", 3),
-  piece.sha256 = std::string(32, '\x80');
-  const auto got = wire(piece);
-  CHECK((got.offset == 3 && got.bytes == piece.bytes && got.sha256 == piece.sha256));
+  chunk some;
+  some.offset = 3, some.bytes = std::string("\0\xff\n", 3), some.sha256 = std::string(32, '\x80');
+  const auto got = wire(runtime::part<chunk>{some}).value;
+  CHECK((got.offset == 3 && got.bytes == some.bytes && got.sha256 == some.sha256));
 
   ready word;
   word.job = job, word.result = result, word.silence = {4, 5};
@@ -153,7 +150,7 @@ TEST_CASE("prompts and their answers survive the wire, field by field") {
   auto wire = [&](const auto& value) { return over_the_wire(system, value); };
 
   generate request;
-  request.request = 1, request.stream = true;
+  request.stream = true;
   auto& spec = request.spec;
   spec.model = "m", spec.turns = {{"user", "x"}}, spec.prompt = "p", spec.tokens_max = 2;
   spec.temperature = 3, spec.top_p = 4, spec.min_p = 5, spec.repetition_penalty = 6;
@@ -161,7 +158,7 @@ TEST_CASE("prompts and their answers survive the wire, field by field") {
   spec.stop = {"s"}, spec.logit_bias = {{11, 12}}, spec.logprobs = 13;
   const auto asked = wire(request);
   const auto& s = asked.spec;
-  CHECK((asked.request == 1 && asked.stream));
+  CHECK(asked.stream);
   CHECK((s.model == "m" && s.prompt == "p" && s.tokens_max == 2));
   CHECK((s.turns.at(0).role == "user" && s.turns.at(0).content == "x"));
   CHECK((s.temperature == 3 && s.top_p == 4 && s.min_p == 5 && s.repetition_penalty == 6));
@@ -171,20 +168,14 @@ TEST_CASE("prompts and their answers survive the wire, field by field") {
 
   token_info info;
   info.text = "t", info.logprob = -1, info.top = {{"u", -2}};
-  tokens some;
-  some.request = 3, some.text = "t", some.logprobs = {info};
-  const auto piece = wire(some);
-  CHECK((piece.request == 3 && piece.text == "t"));
-  CHECK((piece.logprobs.at(0).text == "t" && piece.logprobs.at(0).logprob == -1));
-  CHECK(
-      (piece.logprobs.at(0).top.at(0).text == "u" && piece.logprobs.at(0).top.at(0).logprob == -2));
-  generated all;
-  all.text = "x", all.logprobs = {info, info}, all.finish_reason = "stop";
-  all.prompt_tokens = 4, all.completion_tokens = 5;
-  const auto answer = wire(all);
-  CHECK((answer.text == "x" && answer.logprobs.size() == 2 && answer.finish_reason == "stop"));
-  CHECK((answer.prompt_tokens == 4 && answer.completion_tokens == 5));
-  CHECK(wire(stop_generation{6}).request == 6);
+  piece some;
+  some.text = "x", some.logprobs = {info, info}, some.finish_reason = "stop";
+  some.prompt_tokens = 4, some.completion_tokens = 5;
+  const auto got = wire(runtime::part<piece>{some}).value;
+  CHECK((got.text == "x" && got.logprobs.size() == 2 && got.finish_reason == "stop"));
+  CHECK((got.prompt_tokens == 4 && got.completion_tokens == 5));
+  CHECK((got.logprobs.at(0).text == "t" && got.logprobs.at(0).logprob == -1));
+  CHECK((got.logprobs.at(1).top.at(0).text == "u" && got.logprobs.at(1).top.at(0).logprob == -2));
 }
 
 TEST_CASE("the gate knows every message of both doors by name, and nothing else") {
@@ -196,14 +187,14 @@ TEST_CASE("the gate knows every message of both doors by name, and nothing else"
     return false;
   };
   for (const auto* name :
-       {"hello", "fetch_input", "ready", "failed", "models_changed", "progress", "tokens", "offer",
-        "pull", "release", "cancel", "status", "watch", "generate", "stop_generation"})
+       {"hello", "fetch_input", "ready", "failed", "models_changed", "progress", "offer", "pull",
+        "release", "cancel", "status", "watch", "generate"})
     CHECK(mentions(texts.messages, name));
-  for (const auto* name :
-       {"welcome", "chunk", "noted", "received", "released", "cancelled", "job_status",
-        "generated"})
+  for (const auto* name : {"welcome", "noted", "received", "released", "cancelled", "job_status"})
     CHECK(mentions(texts.answers, name));
-  CHECK(texts.messages.size() == 15);
+  for (const auto* name : {"chunk", "piece"}) CHECK(mentions(texts.parts, name));
+  CHECK(texts.messages.size() == 13);
+  CHECK(texts.parts.size() == 2);
   for (const auto* name : {"abandon", "link_end", "work_order", "arrival", "cancel_job"}) {
     CHECK_FALSE(mentions(texts.messages, name));
     CHECK_FALSE(mentions(texts.answers, name));

@@ -8,6 +8,7 @@
 #include "base/sha256.hpp"
 #include "runtime/ask.hpp"
 #include "runtime/sleep.hpp"
+#include "runtime/subscribe.hpp"
 
 namespace dlls::tests {
 using namespace actors;
@@ -55,14 +56,13 @@ wire::wire(caf::actor_config& config, world& in, std::string node, node_door at,
 
 wire::behavior_type wire::make_behavior() {
   return {
-      serve(&wire::to_cloud<welcome, hello>),   serve(&wire::to_cloud<chunk, fetch_input>),
-      serve(&wire::to_cloud<noted, ready>),     serve(&wire::to_cloud<noted, failed>),
-      serve(&wire::tell_cloud<models_changed>), serve(&wire::tell_cloud<progress>),
-      serve(&wire::tell_cloud<tokens>),         serve(&wire::to_node<received, offer>),
-      serve(&wire::to_node<chunk, pull>),       serve(&wire::to_node<released, release>),
-      serve(&wire::to_node<cancelled, cancel>), serve(&wire::to_node<job_status, status>),
-      serve(&wire::tell_node<watch>),           serve(&wire::to_node<generated, generate>),
-      serve(&wire::tell_node<stop_generation>),
+      serve(&wire::to_cloud<welcome, hello>),    serve(&wire::from_cloud<chunk, fetch_input>),
+      serve(&wire::to_cloud<noted, ready>),      serve(&wire::to_cloud<noted, failed>),
+      serve(&wire::tell_cloud<models_changed>),  serve(&wire::tell_cloud<progress>),
+      serve(&wire::to_node<received, offer>),    serve(&wire::from_node<chunk, pull>),
+      serve(&wire::to_node<released, release>),  serve(&wire::to_node<cancelled, cancel>),
+      serve(&wire::to_node<job_status, status>), serve(&wire::tell_node<watch>),
+      serve(&wire::from_node<piece, generate>),
   };
 }
 
@@ -92,11 +92,40 @@ runtime::task<Answer> wire::to_node(Message message) {
   const auto name = short_name<Message>();
   co_await pass(name);
   auto answer = co_await runtime::try_ask(this, at_, ever, std::move(message));
-  if constexpr (std::is_same_v<Answer, chunk>)
-    if (answer && !answer->bytes.empty() && world_.damages_chunk()) answer->bytes[0] ^= 1;
   co_await pass(name + " answered");
   if (!answer) throw base::failure(answer.error());
   co_return std::move(*answer);
+}
+
+// A stream passes part by part, each as an answer.
+template <class Value, class Message>
+runtime::stream<Value> wire::from_cloud(Message message) {
+  const auto name = short_name<Message>();
+  co_await pass(name);
+  auto parts = runtime::subscribe(this, door_, ever, std::move(message));
+  for (;;) {
+    auto next = co_await parts.try_next();
+    co_await pass(name + " answered");
+    if (!next) throw base::failure(next.error());
+    if (!*next) co_return;
+    co_yield std::move(**next);
+  }
+}
+
+template <class Value, class Message>
+runtime::stream<Value> wire::from_node(Message message) {
+  const auto name = short_name<Message>();
+  co_await pass(name);
+  auto parts = runtime::subscribe(this, at_, ever, std::move(message));
+  for (;;) {
+    auto next = co_await parts.try_next();
+    co_await pass(name + " answered");
+    if (!next) throw base::failure(next.error());
+    if (!*next) co_return;
+    if constexpr (std::is_same_v<Value, chunk>)
+      if (world_.damages_chunk()) (*next)->bytes[0] ^= 1;
+    co_yield std::move(**next);
+  }
 }
 
 template <class Message>

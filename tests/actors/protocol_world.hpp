@@ -66,6 +66,10 @@ class wire final : public runtime::co_actor<wire_interface> {
   runtime::task<Answer> to_cloud(Message message);
   template <class Answer, class Message>
   runtime::task<Answer> to_node(Message message);
+  template <class Value, class Message>
+  runtime::stream<Value> from_cloud(Message message);
+  template <class Value, class Message>
+  runtime::stream<Value> from_node(Message message);
   template <class Message>
   runtime::task<> tell_cloud(Message message);
   template <class Message>
