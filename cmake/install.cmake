@@ -13,10 +13,11 @@ install(TARGETS ${installed} EXPORT dlls_runtime_targets COMPONENT runtime
 install(EXPORT dlls_runtime_targets NAMESPACE dlls:: COMPONENT runtime FILE dlls_runtime_targets.cmake
   DESTINATION "${package_folder}")
 
-# Public headers, and those of detail/ that they include: every other one of detail/ stays here.
+# Public headers, and what of detail/ their templates need. Mapped files stay here: they take SIGBUS.
 file(GLOB_RECURSE headers RELATIVE "${PROJECT_SOURCE_DIR}" CONFIGURE_DEPENDS
   "${PROJECT_SOURCE_DIR}/base/*.hpp" "${PROJECT_SOURCE_DIR}/runtime/*.hpp")
-list(FILTER headers EXCLUDE REGEX "^runtime/link/detail/")
+list(FILTER headers EXCLUDE REGEX "^runtime/link/detail/|^base/mapped_file")
+list(APPEND headers runtime/link/detail/dialed.hpp)
 install(CODE "
   set(headers \"${headers}\")
   set(from \"${PROJECT_SOURCE_DIR}\")
