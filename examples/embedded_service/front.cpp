@@ -42,6 +42,7 @@ class front : public runtime::co_actor<front_actor> {
   runtime::task<> stay_linked() {
     for (auto pause = pause_first;; pause = std::min(pause * 2, pause_most)) {
       auto dialed = co_await link::try_dial<counter_actor>(this, endpoint_, where_);
+      if (!dialed) fmt::print(stderr, "no link: {}\n", dialed.error().text());
       if (dialed) {
         worker_ = *dialed;
         pause = pause_first;

@@ -78,7 +78,8 @@ task<base::result<remote<Handle>>> dial_task(Self* self, endpoint& at, dial_requ
 
 template <class Handle, class Self>
 task<remote<Handle>> dial_or_throw(Self* self, endpoint& at, dial_request to) {
-  auto made = co_await dial_task<Handle>(self, at, std::move(to));
+  auto dialing = dial_task<Handle>(self, at, std::move(to));
+  auto made = co_await std::move(dialing);
   if (!made) throw base::failure(made.error());
   co_return std::move(*made);
 }
