@@ -3,7 +3,10 @@ function(dlls_library name)
   cmake_parse_arguments(arg "" "" "SOURCES;DEPENDS;PRIVATE" ${ARGN})
   add_library(dlls_${name} STATIC ${arg_SOURCES})
   add_library(dlls::${name} ALIAS dlls_${name})
-  target_link_libraries(dlls_${name} PUBLIC dlls_options ${arg_DEPENDS} PRIVATE ${arg_PRIVATE})
+  set_target_properties(dlls_${name} PROPERTIES EXPORT_NAME ${name})
+  # Our warnings and definitions are nobody else's: an installed target knows nothing of them.
+  target_link_libraries(dlls_${name} PUBLIC $<BUILD_INTERFACE:dlls_options> fmt::fmt Threads::Threads
+    ${arg_DEPENDS} PRIVATE ${arg_PRIVATE})
 endfunction()
 
 # dlls_test(NAME SECONDS n SOURCES ... DEPENDS ... [SANITIZE kinds...] [ARGS ...]): one Catch2 program

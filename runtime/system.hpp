@@ -21,9 +21,9 @@ struct system_options {
   // Load CAF's network layer. It opens nothing by itself: our link hands it finished connections.
   bool network = false;
   // Announces message types: `runtime::message_list<...>::announce`, see announce.hpp.
-  std::function<void(caf::actor_system_config&)> announce;
+  std::function<void(caf::actor_system_config&)> announce = {};
   // Last word on the configuration, for tests.
-  std::function<void(caf::actor_system_config&)> configure;
+  std::function<void(caf::actor_system_config&)> configure = {};
 };
 
 // Owns both; destroying it waits until every actor has ended (CAF's rule), so end them first.

@@ -1,5 +1,5 @@
 """Style as a test: line length, function length, arrows between folders, detail/ walls, leftovers, coroutine
-rules, format. Prints every breach as FILE:LINE: why, and exits 1 when there is one."""
+rules, no global state in what others embed, format. Prints every breach as FILE:LINE: why, and exits 1 when there is one."""
 import pathlib
 import re
 import shutil
@@ -24,8 +24,21 @@ ARROWS = {
     "actors": ["runtime", "ledger", "gateway", "model", "kernels", "base"],
     "cli": ["actors", "gateway", "model", "kernels", "base"],
 }
-OUTPUT_FOLDERS = {"cli", "tools", "benchmarks", "tests"}
-ROOMS = [*ARROWS, "tests", "benchmarks"]
+OUTPUT_FOLDERS = {"cli", "tools", "benchmarks", "tests", "examples"}
+ROOMS = [*ARROWS, "tests", "benchmarks", "examples"]
+# What a process that embeds the runtime has once, however many runtimes. (FILE, NAME): reason.
+STATELESS = {"base", "runtime"}
+STATE = {
+    ("base/log.cpp", "instance"): "one stream, standard error, and its level",
+    ("base/mapped_file.cpp", "slots"): "one SIGBUS handler a process, and only once a file is mapped",
+    ("base/mapped_file.cpp", "once"): "the same",
+    ("runtime/detail/frames.cpp", "frames_of_this_thread"): "a counter for tests and benchmarks",
+    ("runtime/detail/frames.cpp", "instance"): "the sum of those counters",
+    ("runtime/detail/run_loop.cpp", "current_loop"): "whose turn this thread runs",
+    ("runtime/link/detail/broker.cpp", "last_hop"): "from where the frame comes that this thread reads",
+    ("runtime/link/detail/link_state.cpp", "last"): "epochs rise across all links of a process",
+    ("runtime/link/detail/tls_callbacks.cpp", "method"): "a table of functions, written once",
+}
 
 
 def sources(root):
@@ -85,6 +98,26 @@ def check_coroutines(where, text, report):
                 report(where, text.count("\n", 0, match.start()) + 1, "a coroutine with a reference parameter")
 
 
+def check_state(where, lines, seen, report):
+    """Variables that outlive a call, at namespace scope or static, and are not constant through and through."""
+    if where.parts[0] not in STATELESS:
+        return
+    no_variable = (r"(?:inline |static |thread_local )*(?:const|constexpr|consteval|class|struct|union|enum|using|"
+                   r"namespace|template|concept|typedef|friend|return|goto|public|private)\b")
+    declared = r"([\w:<>,*& ]+[\s*&])(\w+)\s*(?:\[\w*\]\s*)?(?:;|=[^=]|\{)"
+    for number, line in enumerate(lines, 1):
+        at_namespace_scope = re.match(r"[A-Za-z_]", line) is not None
+        code = line.strip()
+        if not at_namespace_scope and not re.match(r"(inline )?(static|thread_local) ", code):
+            continue
+        found = re.match(declared, code)
+        if not found or "(" in found.group(0) or re.match(no_variable, code):
+            continue
+        seen.add((str(where), found.group(2)))
+        if (str(where), found.group(2)) not in STATE:
+            report(where, number, f"'{found.group(2)}' is state of the whole process")
+
+
 def check_format(root, paths, report):
     program = shutil.which("clang-format") or shutil.which("clang-format-14")
     if not program:
@@ -107,6 +140,7 @@ def main():
     def report(where, number, why):
         breaches.append(f"{where}:{number}: {why}")
 
+    seen = set()
     paths = list(sources(root))
     for path in paths:
         where = path.relative_to(root)
@@ -115,6 +149,9 @@ def main():
         check_lines(path, where, lines, report)
         check_functions(path, where, lines, report)
         check_coroutines(where, text, report)
+        check_state(where, lines, seen, report)
+    for file, name in STATE.keys() - seen:
+        report(file, 1, f"'{name}' is gone: take it off the list of state in tools/tidy.py")
     check_format(root, paths, report)
     for breach in breaches:
         print(breach)

@@ -41,4 +41,8 @@ void endpoint::dial(
   impl_->core->dial(std::move(request), std::move(done), std::move(on_closed));
 }
 
+std::uint32_t endpoint::protocol_version() const noexcept {
+  return impl_->core->opts().protocol_version;
+}
+
 }  // namespace dlls::runtime::link

@@ -52,15 +52,15 @@ struct linked {
 };
 
 struct dial_request {
-  std::string host;  // a name or an address; names are resolved on a thread of the endpoint
+  std::string host = {};  // a name or an address; names are resolved on a thread of the endpoint
   std::uint16_t port = 0;
-  credentials own;
-  std::string want_role;  // the role that the peer's certificate must have: "coordinator"
+  credentials own = {};
+  std::string want_role = {};  // the role that the peer's certificate must have: "coordinator"
   // The local actor that the peer may address: it must write first, so that the peer's door has
   // its proxy. May be null. Kept alive as long as the link.
-  caf::strong_actor_ptr exported;
+  caf::strong_actor_ptr exported = {};
   // What the peer's door must offer, as actor_system::message_types gives it; empty: anything.
-  std::set<std::string> expected_interface;
+  std::set<std::string> expected_interface = {};
 };
 
 // Owns a thread, and a broker in `system`. Any thread may call it. Several endpoints in one system
@@ -99,6 +99,9 @@ class endpoint {
   void dial(
       dial_request request, std::function<void(base::result<linked>)> done,
       std::function<void(std::string reason)> on_closed);
+
+  // options.protocol_version: what every peer of every link speaks, since only equal ones link.
+  std::uint32_t protocol_version() const noexcept;
 
  private:
   struct impl;

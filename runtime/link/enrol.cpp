@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <array>
+#include <atomic>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/detached.hpp>
 #include <boost/asio/io_context.hpp>
@@ -135,6 +136,32 @@ base::result<credentials> join(
   if (auto w = base::write_file_durably(path, got->certificate + request.key_pem, 0600); !w)
     return w.error();
   return credentials{path, path, ca_path};
+}
+
+base::result<credentials> joined_before(
+    const std::filesystem::path& folder, const std::string& name) {
+  if (auto good = check_node_name(name); !good) return good.error();
+  credentials found{folder / (name + ".pem"), folder / (name + ".pem"), folder / "ca.pem"};
+  for (const auto& file : {found.certificate, found.ca}) {
+    std::error_code unreadable;
+    if (!std::filesystem::exists(file, unreadable))
+      return error{
+          errc::not_found, fmt::format("{} is missing", file.string()), "join with a token first"};
+  }
+  return found;
+}
+
+enrolment admit_once(std::shared_ptr<authority> signer, const join_token& token) {
+  enrolment admits;
+  admits.signer = std::move(signer);
+  admits.redeem = [hash = token.secret_hash(), spent = std::make_shared<std::atomic<bool>>(false)](
+                      const std::string& secret_hash, const std::string&, const std::string&,
+                      const std::function<void(base::result<>)>& done) {
+    const bool fits = base::equal_constant_time(secret_hash, hash) && !spent->exchange(true);
+    if (fits) return done({});
+    done(error{errc::unauthenticated, "the token is unknown or used", "get a new one"});
+  };
+  return admits;
 }
 
 }  // namespace dlls::runtime::link

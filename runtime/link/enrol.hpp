@@ -48,6 +48,10 @@ struct enrolment {
       redeem;
 };
 
+// For a listener that keeps no book: admits whoever brings `token`, once, as long as it listens.
+// Nobody is revoked, and any number of names may exist. A second try is unauthenticated.
+enrolment admit_once(std::shared_ptr<authority> signer, const join_token& token);
+
 // The joining side. Blocks its caller, for at most `timeout`. Makes a key, and stores
 // folder/NAME.pem (certificate and key, 0600) and folder/ca.pem, durably; the former last, so that
 // it is there only when everything is. Overwrites those of an earlier join.
@@ -60,5 +64,9 @@ base::result<credentials> join(
     const std::string& host, std::uint16_t port, const join_token& token,
     const std::filesystem::path& folder, const std::string& name,
     std::chrono::milliseconds timeout = std::chrono::seconds{30});
+
+// What an earlier join() left in that folder; not_found when there was none.
+base::result<credentials> joined_before(
+    const std::filesystem::path& folder, const std::string& name);
 
 }  // namespace dlls::runtime::link
