@@ -31,7 +31,7 @@ class stage {
     return witness_.ask<int>(witness_call_.door(), ping_atom::value, 11).value() == 11;
   }
   raw_options attacker(const std::string& name = "gpu0") {
-    return {issued.of("node", name), "dlls-link/1", 0};
+    return {issued.of("node", name), link_protocol, 0};
   }
   // The reason that the coordinator gave for closing the latest link.
   std::string reason() { return coordinator.closed(1).at(0); }
@@ -376,7 +376,7 @@ TEST_CASE("a peer that falls silent before its handshake is done is dropped in t
     CHECK_THAT(coordinator.refused(1).at(0), Contains("deadline_exceeded"));
   }
   SECTION("after TLS") {
-    raw_peer peer{coordinator.port, {issued.of("node", "gpu0"), "dlls-link/1", 0}};
+    raw_peer peer{coordinator.port, {issued.of("node", "gpu0"), link_protocol, 0}};
     CHECK(peer.is_closed_by_peer());
     CHECK_THAT(coordinator.closed(1).at(0), Contains("no handshake of CAF"));
   }

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "base/limits.hpp"
 #include "base/random.hpp"
 #include "runtime/caf_error.hpp"
 #include "runtime/link/endpoint.hpp"
@@ -21,6 +22,10 @@ namespace link_test {
 namespace link = dlls::runtime::link;
 namespace base = dlls::base;
 using namespace std::chrono_literals;
+
+// The ALPN name of a link.
+inline const std::string link_protocol =
+    "dlls-link/" + std::to_string(base::limits::protocol_version);
 
 // Far beyond what anything here takes, on a loaded machine and under a sanitizer too.
 inline constexpr auto patience = 60s;

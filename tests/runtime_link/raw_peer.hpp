@@ -17,7 +17,7 @@ using bytes = std::vector<char>;
 
 struct raw_options {
   link::credentials own;  // no certificate: shows none
-  std::string protocol = "dlls-link/1";
+  std::string protocol = link_protocol;
   int tls_max = 0;                       // 0: the newest
   std::uint32_t from = INADDR_LOOPBACK;  // its own address
 };
