@@ -57,8 +57,6 @@ long live_frames() noexcept {
 namespace detail {
 namespace {
 
-thread_local frame_cache* cache_of_this_thread = nullptr;
-
 // AddressSanitizer must see every frame's end.
 #ifdef __SANITIZE_ADDRESS__
 constexpr bool reuse = false;
@@ -96,12 +94,9 @@ frame_cache::~frame_cache() {
     }
 }
 
-void use_frame_cache(frame_cache* cache) noexcept {
-  if (reuse) cache_of_this_thread = cache;
-}
-
 void* allocate_frame(std::size_t bytes) {
-  void* frame = cache_of_this_thread ? cache_of_this_thread->take(bytes) : nullptr;
+  auto* cache = reuse ? current_frame_cache() : nullptr;
+  void* frame = cache ? cache->take(bytes) : nullptr;
   if (!frame) frame = ::operator new(frame_cache::rounded(bytes));
   frames_of_this_thread.add(1);
   return frame;
@@ -109,7 +104,8 @@ void* allocate_frame(std::size_t bytes) {
 
 void release_frame(void* frame, std::size_t bytes) noexcept {
   frames_of_this_thread.add(-1);
-  if (cache_of_this_thread && cache_of_this_thread->give(frame, bytes)) return;
+  auto* cache = reuse ? current_frame_cache() : nullptr;
+  if (cache && cache->give(frame, bytes)) return;
   ::operator delete(frame, frame_cache::rounded(bytes));
 }
 

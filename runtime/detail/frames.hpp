@@ -37,8 +37,8 @@ class frame_cache {
   std::size_t kept_ = 0;
 };
 
-// The cache that this thread uses from now on; null: the heap.
-void use_frame_cache(frame_cache* cache) noexcept;
+// Of the actor whose turn it is on this thread; null: of none (run_loop.cpp).
+frame_cache* current_frame_cache() noexcept;
 
 void* allocate_frame(std::size_t bytes);
 void release_frame(void* frame, std::size_t bytes) noexcept;

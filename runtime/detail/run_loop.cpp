@@ -21,14 +21,12 @@ void ready_node::suspend(std::coroutine_handle<> waiting) noexcept {
 
 time_point job::deadline(time_point) noexcept { return deadline_; }
 
-run_loop::turn::turn(run_loop& loop) noexcept : outer_(std::exchange(current_loop, &loop)) {
-  use_frame_cache(&loop.frames_);
+frame_cache* current_frame_cache() noexcept {
+  return current_loop ? &current_loop->frames_ : nullptr;
 }
 
-run_loop::turn::~turn() {
-  current_loop = outer_;
-  use_frame_cache(outer_ ? &outer_->frames_ : nullptr);
-}
+run_loop::turn::turn(run_loop& loop) noexcept : outer_(std::exchange(current_loop, &loop)) {}
+run_loop::turn::~turn() { current_loop = outer_; }
 
 void run_loop::run() noexcept {
   if (running_) return;

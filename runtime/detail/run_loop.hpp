@@ -168,6 +168,7 @@ class run_loop {
   static run_loop& current() noexcept;
 
  private:
+  friend frame_cache* current_frame_cache() noexcept;
   hook_list<ready_node, ready_tag> ready_;
   hook_list<chore, chore_tag> chores_;
   hook_list<job, job_tag> jobs_;
