@@ -5,7 +5,7 @@
 
 namespace dlls::base {
 
-void fail_check(const char* why, const std::source_location& where) noexcept {
+void fail_check(const char* why, const boost::source_location& where) noexcept {
   std::fprintf(
       stderr, "dlls: bug: %s (%s:%u, %s)\n", why, where.file_name(),
       static_cast<unsigned>(where.line()), where.function_name());

@@ -46,14 +46,6 @@ struct message_list {
   static constexpr bool contains = caf::type_nr<T>::value != 0 || (std::is_same_v<T, Ts> || ...) ||
                                    (std::is_same_v<T, std::vector<Ts>> || ...);
 
-  // Every type in every request and answer of a caf::typed_actor.
-  template <class Interface>
-  static constexpr bool covers = message_list::covers_all(static_cast<Interface*>(nullptr));
-
-  static void announce(caf::actor_system_config& config) {
-    (config.add_message_type<Ts>(std::string{wire_name<Ts>()}), ...);
-  }
-
  private:
   // CAF's signature: a list of the request's parts and a list of the answer's.
   template <
@@ -66,6 +58,15 @@ struct message_list {
   template <class... Signatures>
   static constexpr bool covers_all(caf::typed_actor<Signatures...>*) {
     return (has_signature(static_cast<Signatures*>(nullptr)) && ...);
+  }
+
+ public:
+  // Every type in every request and answer of a caf::typed_actor.
+  template <class Interface>
+  static constexpr bool covers = message_list::covers_all(static_cast<Interface*>(nullptr));
+
+  static void announce(caf::actor_system_config& config) {
+    (config.add_message_type<Ts>(std::string{wire_name<Ts>()}), ...);
   }
 };
 

@@ -36,6 +36,7 @@
 
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/handover.hpp"
 #include "runtime/detail/type_name.hpp"
 #include "runtime/part.hpp"
 #include "runtime/scope.hpp"
@@ -96,6 +97,8 @@ class co_actor : public detail::actor_base<Handle>::type {
   // Overridden for the coroutines' sake; whoever overrides them again must call these.
   using super::consume;
   caf::invoke_message_result consume(caf::mailbox_element& message) override {
+    const detail::handed_turn handed{this};
+    detail::take_over(&message);
     const detail::run_loop::turn ours{core_.loop()};
     auto result = caf::invoke_message_result::consumed;
     if (!core_.dispatch(message)) result = super::consume(message);
@@ -103,11 +106,30 @@ class co_actor : public detail::actor_base<Handle>::type {
     return result;
   }
   void initialize() override {
+    const detail::handed_turn handed{this};
     const detail::run_loop::turn ours{core_.loop()};
     super::initialize();
     core_.loop().run();
   }
+#ifdef __SANITIZE_THREAD__
+  using super::enqueue;
+  void enqueue(caf::mailbox_element_ptr message, caf::execution_unit* host) override {
+    detail::hand_over(message.get());
+    detail::hand_over(&core_);  // the mailbox as a whole: what is left at the end is dropped
+    super::enqueue(std::move(message), host);
+  }
+  void launch(caf::execution_unit* host, bool lazy, bool hide) override {
+    detail::hand_over(this);
+    super::launch(host, lazy, hide);
+  }
+  void on_destroy() override {
+    detail::take_over(this);
+    super::on_destroy();
+  }
+#endif
   bool cleanup(caf::error&& reason, caf::execution_unit* host) override {
+    const detail::handed_turn handed{this};
+    detail::take_over(&core_);
     tasks_.destroy_all();
     core_.shut_down();
     return super::cleanup(std::move(reason), host);
@@ -138,6 +160,7 @@ class co_actor : public detail::actor_base<Handle>::type {
             (self->*handler)(std::move(parts)...), bond, &detail::names_of<std::decay_t<Ts>...>);
         return caf::delegated<answer>{};
       } else {
+        (void)bond;  // such a handler has answered before anybody can cancel
         return self->template run_plain<answer>(
             [&] { return (self->*handler)(std::move(parts)...); });
       }

@@ -10,7 +10,7 @@ namespace detail {
 
 class scope_child final : public job, public chore, public tagged_hook<scope_tag> {
  public:
-  scope_child(scope& owner, task<void> body, time_point deadline, std::source_location where)
+  scope_child(scope& owner, task<void> body, time_point deadline, boost::source_location where)
       : owner_(owner), body_(std::move(body)), where_(where) {
     deadline_ = deadline;
   }
@@ -27,7 +27,7 @@ class scope_child final : public job, public chore, public tagged_hook<scope_tag
  private:
   scope& owner_;
   task<void> body_;
-  std::source_location where_;
+  boost::source_location where_;
 };
 
 }  // namespace detail
@@ -39,7 +39,7 @@ scope::scope(detail::core& c, on_failure rule) : core_(c), rule_(rule) {
   deadline_ = around ? around->deadline(c.now()) : detail::no_deadline;
 }
 
-bool scope::spawn(task<void> child, std::source_location where) {
+bool scope::spawn(task<void> child, boost::source_location where) {
   if (closed_) return false;
   auto owned = std::make_unique<detail::scope_child>(*this, std::move(child), deadline_, where);
   ++size_;

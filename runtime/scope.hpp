@@ -8,9 +8,9 @@
 // cancels (destroys) what still runs, so a child can never touch a dead parent. A scope that is
 // made inside of a handler's coroutine gives its children the handler's deadline (ask.hpp).
 #pragma once
+#include <boost/assert/source_location.hpp>
 #include <cstddef>
 #include <exception>
-#include <source_location>
 
 #include "runtime/detail/run_loop.hpp"
 #include "runtime/task.hpp"
@@ -41,7 +41,7 @@ class scope final : private detail::chore {
   // Starts the task when the current coroutine suspends next, or its handler returns. A closed (or
   // failed and cancelled) scope destroys it unstarted and says false. `where` is what `dlls
   // inspect` calls it.
-  bool spawn(task<void> child, std::source_location where = std::source_location::current());
+  bool spawn(task<void> child, boost::source_location where = BOOST_CURRENT_LOCATION);
   std::size_t size() const noexcept { return size_; }
   bool closed() const noexcept { return closed_; }
 

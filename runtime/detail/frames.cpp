@@ -90,7 +90,7 @@ frame_cache::~frame_cache() {
   for (std::size_t i = 0; i < free_.size(); ++i)
     while (auto* first = free_[i]) {
       free_[i] = first->next;
-      ::operator delete(first, (i + 1) * step);
+      ::operator delete(first);
     }
 }
 
@@ -106,7 +106,7 @@ void release_frame(void* frame, std::size_t bytes) noexcept {
   frames_of_this_thread.add(-1);
   auto* cache = reuse ? current_frame_cache() : nullptr;
   if (cache && cache->give(frame, bytes)) return;
-  ::operator delete(frame, frame_cache::rounded(bytes));
+  ::operator delete(frame);
 }
 
 }  // namespace detail

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
-#include <source_location>
 #include <string>
 
 #include "runtime/detail/frames.hpp"

@@ -55,8 +55,8 @@ class streaming_door final : public rt::co_actor<stream_interface> {
     }
   }
   rt::task<int> hang(ping_atom, int x) {
-    const guard g{seen_};
     if (const auto left = rt::time_left(this)) seen_->left_ms = *left / 1ms;
+    const guard g{seen_};
     if (x > 0) co_await rt::sleep(this, 1h);
     co_return x;
   }
