@@ -14,6 +14,8 @@ inline constexpr bool sanitized = false;
 
 // Calls of operator new so far.
 std::size_t heap_allocations() noexcept;
+// Those of them that asked for exactly so many bytes, up to 1,024.
+std::size_t heap_allocations_of(std::size_t bytes) noexcept;
 // Bytes held now, as malloc gives them out: rounded up, and its header of 8 bytes added.
 std::size_t heap_bytes() noexcept;
 
