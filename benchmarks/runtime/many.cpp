@@ -3,10 +3,11 @@
 //   bench_ask_many [round trips per measurement] [rounds]
 //
 // First one actor that keeps N asks pending with another. Then N actors in a ring: each asks the
-// next and answers the one before, one ask pending each; with both of CAF's schedulers, since the
-// default one, which steals work, walks the whole queue of actors that are ready at each theft. The
-// same with CAF's request(...).then, for what a rise owes to the machine's caches and to CAF. What
-// is timed comes after a warm-up.
+// next and answers the one before, one ask pending each, on CAF's scheduler that shares work. The
+// default one, which steals it, isn't asked about 100,000 busy actors: a thief walks the victim's
+// whole queue, and the last to be queued runs first, so that some get no turn for seconds and their
+// deadlines pass. The same with CAF's request(...).then, for what a rise owes to the machine's
+// caches and to CAF. What is timed comes after a warm-up.
 #include <atomic>
 #include <semaphore>
 
@@ -43,7 +44,9 @@ class co_member : public rt::co_actor<member> {
   void go(go_atom, int asks) { tasks().spawn(run(asks)); }
   void meet(caf::strong_actor_ptr next) { next_ = caf::actor_cast<member>(next); }
   rt::task<void> run(int asks) {
-    for (int i = 0; i < asks; ++i) co_await rt::ask(this, next_, deadline, 1);
+    for (int i = 0; i < asks; ++i) {
+      if (!co_await rt::try_ask(this, next_, deadline, 1)) std::abort();
+    }
     finish_->one();
   }
   finish* finish_;
@@ -148,7 +151,5 @@ int main(int argc, char** argv) {
   for (int many : {10, 1'000, 100'000}) {
     compare("actors, sharing", ring_sharing, many, count, rounds);
   }
-  for (int many : {10, 1'000, 100'000}) {
-    compare("actors, stealing", ring_stealing, many, count, rounds);
-  }
+  for (int many : {10, 1'000}) compare("actors, stealing", ring_stealing, many, count, rounds);
 }
