@@ -54,7 +54,8 @@ def flags(database):
     for entry in json.loads(pathlib.Path(database).read_text()):
         if entry["file"].endswith("tests/runtime/cancel_test.cpp"):
             words = shlex.split(entry["command"])
-            compiler = next(i for i, word in enumerate(words) if word.rsplit("/", 1)[-1].startswith(("c++", "g++", "clang++")))
+            known = ("c++", "g++", "clang++")
+            compiler = next(i for i, word in enumerate(words) if word.rsplit("/", 1)[-1].startswith(known))
             kept = words[compiler:words.index("-o")]
             return [word for word in kept if word not in ("-MD", "-c")], entry["directory"]
     sys.exit("no flags of the runtime's tests in the compilation database")

@@ -167,23 +167,6 @@ TEST_CASE("dropping an unstarted task runs nothing of it") {
   CHECK(rt::live_frames() == frames);
 }
 
-TEST_CASE("a long chain of tasks that finish at once costs no stack") {
-  virtual_system world;
-  int sum = 0;
-  world.spawn<runner>([&](runner*) -> rt::task<void> {
-    auto one = [](int) -> rt::task<int> { co_return 1; };
-#if defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__)
-    const int rounds = 1'000'000;
-#else
-    const int rounds = 1000;  // without tail calls, the compiler's transfers do cost stack
-#endif
-    for (int i = 0; i < rounds; ++i) sum += co_await one(i);
-    sum /= rounds;
-  });
-  world.run();
-  CHECK(sum == 1);
-}
-
 TEST_CASE("sleeps of one actor end in the order of their times") {
   const auto seed = seed_or(std::random_device{}());
   CAPTURE(seed);
