@@ -26,8 +26,8 @@
 #include <caf/mailbox_element.hpp>
 #include <caf/response_type.hpp>
 #include <chrono>
-#include <optional>
-#include <tuple>
+#include <memory>
+#include <variant>
 
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/answer.hpp"
@@ -40,68 +40,86 @@ namespace detail {
 
 // The wait that ask and try_ask share.
 template <class R>
-class ask_operation final : public operation {
+class ask_operation final : public watching_operation {
  public:
   ask_operation(
-      core& c, caf::strong_actor_ptr callee, caf::actor_clock::duration_type within,
+      core& c, caf::strong_actor_ptr callee, std::chrono::nanoseconds within,
       caf::mailbox_element_ptr request)
-      : core_(c), callee_(std::move(callee)), within_(within), request_(std::move(request)) {}
+      : watching_operation(within),
+        core_(c),
+        callee_(std::move(callee)),
+        content_(std::move(request)) {}
   ask_operation(ask_operation&& other) noexcept  // only before it is awaited
-      : core_(other.core_),
+      : watching_operation(other.within()),
+        core_(other.core_),
         callee_(std::move(other.callee_)),
-        within_(other.within_),
-        request_(std::move(other.request_)) {}
+        content_(std::move(other.content_)) {}
   ~ask_operation() {
     if (!is_open()) return;
     core_.cancel_call(callee_, number());
     core_.close(*this);
   }
 
-  bool ready() {
-    begin_at(core_.now());
-    deadline_ = core_.deadline(since(), within_);
+  // False: the outcome is there already.
+  bool start(std::coroutine_handle<> waiting) {
     if (!callee_) {
-      answer_.emplace(
-          boost::system::in_place_error,
-          base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
-    } else if (deadline_ <= since()) {
-      answer_.emplace(boost::system::in_place_error, late_answer(*callee_));
+      fail({base::errc::unavailable, "asked nobody: the handle is empty"});
+      return false;
     }
-    return answer_.has_value();
-  }
-  void start(std::coroutine_handle<> waiting) {
+    const auto now = core_.now();
+    const auto deadline = core_.deadline(now, within());
+    begin_at(now);
+    if (deadline <= now) {
+      fail(late_answer(*callee_));
+      return false;
+    }
     suspend(waiting);
-    number_ = core_.open(*this, deadline_);
-    request_->mid = call_id{call_kind::call, time_left(since(), deadline_), number_}.request();
-    request_->sender = core_.self().ctrl();
+    const auto number = core_.open(*this, deadline);
     core_.watch(*this, callee_);
-    callee_->get()->enqueue(std::move(request_), core_.self().context());
+    auto request = std::move(std::get<request_at>(content_));
+    request->mid = call_id{call_kind::call, time_left(now, deadline), number}.request();
+    request->sender = core_.self().ctrl();
+    callee_->get()->enqueue(std::move(request), core_.self().context());
+    return true;
   }
-  base::result<R> take() { return std::move(*answer_); }
+  base::result<R> take() {
+    if (auto* why = std::get_if<error_at>(&content_)) return std::move(**why);
+    if constexpr (std::is_void_v<R>)
+      return {};
+    else
+      return std::move(std::get<value_at>(content_));
+  }
 
   after_answer answered(caf::type_erased_tuple& content) override {
-    answer_.emplace(read_answer<R>(content, *callee_));
+    auto answer = read_answer<R>(content, *callee_);
+    if (!answer)
+      fail(std::move(answer).error());
+    else if constexpr (std::is_void_v<R>)
+      content_.template emplace<value_at>();
+    else
+      content_.template emplace<value_at>(std::move(*answer));
     return after_answer::closed;
   }
   void expired() override {
-    core_.cancel_call(callee_, number_);
-    answer_.emplace(boost::system::in_place_error, late_answer(*callee_));
+    core_.cancel_call(callee_, number());
+    fail(late_answer(*callee_));
   }
-  void callee_lost(const base::error& why) override {
-    answer_.emplace(boost::system::in_place_error, why);
-  }
+  void callee_lost(const base::error& why) override { fail(why); }
   std::string describe() const override {
     return "the answer of " + runtime::detail::describe(*callee_);
   }
 
  private:
+  using value = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
+  static constexpr std::size_t request_at = 0, value_at = 1, error_at = 2;
+  void fail(base::error why) {
+    content_.template emplace<error_at>(std::make_unique<base::error>(std::move(why)));
+  }
+
   core& core_;
   caf::strong_actor_ptr callee_;
-  caf::actor_clock::duration_type within_;
-  time_point deadline_;
-  caf::mailbox_element_ptr request_;
-  std::uint64_t number_ = 0;
-  std::optional<base::result<R>> answer_;
+  // The request until it is sent, then what came of it.
+  std::variant<caf::mailbox_element_ptr, value, std::unique_ptr<base::error>> content_;
 };
 
 template <class R, bool Throws>
@@ -110,8 +128,8 @@ class [[nodiscard]] ask_awaitable {
   using value_type = std::conditional_t<Throws, R, base::result<R>>;
   template <class... Ts>
   explicit ask_awaitable(Ts&&... arguments) : wait_(std::forward<Ts>(arguments)...) {}
-  bool await_ready() { return wait_.ready(); }
-  void await_suspend(std::coroutine_handle<> waiting) { wait_.start(waiting); }
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> waiting) { return wait_.start(waiting); }
   value_type await_resume() {
     if constexpr (!Throws) {
       return wait_.take();

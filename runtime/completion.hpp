@@ -51,18 +51,20 @@ template <class T, bool Throws, class Start>
 class [[nodiscard]] completion_awaitable final : public operation {
  public:
   using value_type = std::conditional_t<Throws, T, base::result<T>>;
-  completion_awaitable(core& c, caf::actor_clock::duration_type within, Start start)
-      : core_(c), within_(within), start_(std::move(start)) {}
+  completion_awaitable(core& c, std::chrono::nanoseconds within, Start start)
+      : operation(within), core_(c), start_(std::move(start)) {}
   completion_awaitable(completion_awaitable&& other) noexcept  // only before it is awaited
-      : core_(other.core_), within_(other.within_), start_(std::move(other.start_)) {}
+      : operation(other.within()), core_(other.core_), start_(std::move(other.start_)) {}
   ~completion_awaitable() { core_.close(*this); }
 
   bool await_ready() const { return false; }
   void await_suspend(std::coroutine_handle<> waiting) {
     suspend(waiting);
-    begin_at(core_.now());
+    const auto now = core_.now();
+    const auto deadline = core::later(now, within());
+    begin_at(now);
     state_ = std::make_shared<completion_state<T>>();
-    const call_id id{call_kind::call, 0, core_.open(*this, core::later(since(), within_))};
+    const call_id id{call_kind::call, 0, core_.open(*this, deadline)};
     auto ticket = std::make_shared<completion_ticket<T>>(
         state_, completion_waker{core_.self().address(), id.response()});
     try {
@@ -96,7 +98,6 @@ class [[nodiscard]] completion_awaitable final : public operation {
 
  private:
   core& core_;
-  caf::actor_clock::duration_type within_;
   Start start_;
   std::shared_ptr<completion_state<T>> state_;
   bool expired_ = false;

@@ -8,26 +8,27 @@
 namespace dlls::runtime {
 namespace detail {
 
-class scope_child final : public job, public chore, public tagged_hook<scope_tag> {
+class scope_child final : public job, public tagged_hook<scope_tag> {
  public:
-  scope_child(scope& owner, task<void> body, time_point deadline, boost::source_location where)
-      : owner_(owner), body_(std::move(body)), where_(where) {
-    deadline_ = deadline;
+  scope_child(scope& owner, task<void> body, const boost::source_location& where) noexcept
+      : owner_(owner), file_(where.file_name()), line_(where.line()) {
+    owner.core_.loop().start(body, *this);
+    body.release();  // its frame is resume_point from here on
   }
-  void start(run_loop& loop) { loop.start(body_, *this); }
+  ~scope_child() { resume_point.destroy(); }
   void finished() noexcept override { owner_.child_finished(*this); }
-  void perform() noexcept override { delete this; }
-  void take() { body_.frame().promise().take(); }
+  void retired() noexcept override { delete this; }
+  void take() { task<void>::frame_handle::from_address(resume_point.address()).promise().take(); }
   std::string name() const override {
-    const std::string_view path{where_.file_name()};
-    return fmt::format(
-        "{}:{} {}", path.substr(path.rfind('/') + 1), where_.line(), where_.function_name());
+    const std::string_view path{file_};
+    return fmt::format("task of {}:{}", path.substr(path.rfind('/') + 1), line_);
   }
+  time_point deadline(time_point) noexcept override { return owner_.deadline_; }
 
  private:
   scope& owner_;
-  task<void> body_;
-  boost::source_location where_;
+  const char* file_;
+  std::uint_least32_t line_;
 };
 
 }  // namespace detail
@@ -41,11 +42,9 @@ scope::scope(detail::core& c, on_failure rule) : core_(c), rule_(rule) {
 
 bool scope::spawn(task<void> child, boost::source_location where) {
   if (closed_) return false;
-  auto owned = std::make_unique<detail::scope_child>(*this, std::move(child), deadline_, where);
+  auto owned = std::make_unique<detail::scope_child>(*this, std::move(child), where);
   ++size_;
-  auto* raw = owned.release();
-  children_.push_back(*raw);
-  raw->start(core_.loop());
+  children_.push_back(*owned.release());
   return true;
 }
 
@@ -76,7 +75,7 @@ void scope::child_finished(detail::scope_child& child) noexcept {
   }
   static_cast<detail::tagged_hook<detail::scope_tag>&>(child).unlink();
   --size_;
-  core_.loop().later(child);
+  core_.loop().retire(child);
   if (size_ == 0) wake();
 }
 

@@ -11,16 +11,17 @@ namespace detail {
 class [[nodiscard]] sleep_awaitable final : public operation {
  public:
   using value_type = void;
-  sleep_awaitable(core& c, caf::actor_clock::duration_type pause) noexcept
-      : core_(c), pause_(pause) {}
+  sleep_awaitable(core& c, std::chrono::nanoseconds pause) noexcept : operation(pause), core_(c) {}
   sleep_awaitable(sleep_awaitable&& other) noexcept  // only before it is awaited
-      : core_(other.core_), pause_(other.pause_) {}
+      : operation(other.within()), core_(other.core_) {}
   ~sleep_awaitable() { core_.close(*this); }
-  bool await_ready() const noexcept { return pause_.count() <= 0; }
+  bool await_ready() const noexcept { return within().count() <= 0; }
   void await_suspend(std::coroutine_handle<> waiting) {
     suspend(waiting);
-    begin_at(core_.now());
-    core_.open(*this, core::later(since(), pause_));
+    const auto now = core_.now();
+    const auto until = core::later(now, within());
+    begin_at(now);
+    core_.open(*this, until);
   }
   void await_resume() const noexcept {}
   after_answer answered(caf::type_erased_tuple&) override { return after_answer::closed; }
@@ -29,7 +30,6 @@ class [[nodiscard]] sleep_awaitable final : public operation {
 
  private:
   core& core_;
-  caf::actor_clock::duration_type pause_;
 };
 
 }  // namespace detail

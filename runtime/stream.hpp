@@ -76,7 +76,7 @@ class stream<T>::promise_type final : public detail::promise_base {
   stream get_return_object() noexcept { return stream{frame_handle::from_promise(*this)}; }
   template <std::convertible_to<T> U>
   yield_awaiter yield_value(U&& value) {
-    return {static_cast<detail::handler_job&>(*root), T(std::forward<U>(value))};
+    return {static_cast<detail::handler_job&>(*root()), T(std::forward<U>(value))};
   }
   void return_void() noexcept {}
   void unhandled_exception() noexcept { thrown_ = std::current_exception(); }

@@ -17,6 +17,7 @@
 #pragma once
 #include <coroutine>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <type_traits>
 #include <utility>
@@ -46,16 +47,29 @@ class promise_base {
     template <class Promise>
     std::coroutine_handle<> await_suspend(std::coroutine_handle<Promise> frame) noexcept {
       promise_base& promise = frame.promise();
-      if (promise.continuation) return promise.continuation;
-      if (promise.root) finish(*promise.root);
-      return std::noop_coroutine();
+      if (auto* root = promise.root()) {
+        finish(*root);
+        return std::noop_coroutine();
+      }
+      return std::coroutine_handle<>::from_address(reinterpret_cast<void*>(promise.next_));
     }
     void await_resume() noexcept {}
   };
   final_awaiter final_suspend() noexcept { return {}; }
 
-  std::coroutine_handle<> continuation;  // who awaits this task
-  job* root = nullptr;                   // set instead when nobody does (run_loop.hpp)
+  // Who awaits this task; or the job that it is, when nobody does (run_loop.hpp).
+  void continue_with(std::coroutine_handle<> caller) noexcept {
+    next_ = reinterpret_cast<std::uintptr_t>(caller.address());
+  }
+  void set_root(job& root) noexcept { next_ = reinterpret_cast<std::uintptr_t>(&root) | is_root; }
+  job* root() const noexcept {
+    return next_ & is_root ? reinterpret_cast<job*>(next_ & ~is_root) : nullptr;
+  }
+
+ private:
+  // Frames and jobs are aligned: their lowest bit is free.
+  static constexpr std::uintptr_t is_root = 1;
+  std::uintptr_t next_ = 0;
 };
 
 template <class T>
@@ -129,7 +143,7 @@ class [[nodiscard]] task {
       frame_handle frame;
       bool await_ready() noexcept { return false; }
       std::coroutine_handle<> await_suspend(std::coroutine_handle<> caller) noexcept {
-        frame.promise().continuation = caller;
+        frame.promise().continue_with(caller);
         return frame;
       }
       T await_resume() { return frame.promise().take(); }

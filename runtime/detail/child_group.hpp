@@ -56,13 +56,14 @@ class group_child final : public job {
   explicit group_child(seed s) : group_(*s.group), body_(std::move(s.body)) {}
   void start() {
     group_.add_child();
-    parent = group_.loop().current_job();
+    parent_ = group_.loop().current_job();
     group_.loop().start(body_, *this);
   }
   std::string name() const override { return "a part of a gather or a race"; }
   time_point deadline(time_point now) noexcept override {
-    return std::min(group_.deadline(), parent ? parent->deadline(now) : no_deadline);
+    return std::min(group_.deadline(), parent_ ? parent_->deadline(now) : no_deadline);
   }
+  job* parent() const noexcept override { return parent_; }
   bool done() const noexcept { return body_.done(); }
   void finished() noexcept override { group_.child_done(body_.frame().promise().failed()); }
   void rethrow() {
@@ -79,6 +80,7 @@ class group_child final : public job {
 
  private:
   child_group& group_;
+  job* parent_ = nullptr;
   task<T> body_;
 };
 

@@ -15,10 +15,10 @@ base::error caught() { return current_exception_error(); }
 void handler_job::finished() noexcept {
   answer_(*this);
   core_->handlers_.erase(*this);
-  core_->loop_.later(*this);
+  core_->loop_.retire(*this);
 }
 
-void handler_job::perform() noexcept { core_->recycle(*this); }
+void handler_job::retired() noexcept { core_->recycle(*this); }
 
 time_point handler_job::deadline(time_point now) noexcept {
   if (const auto code = std::exchange(time_code_, 0)) deadline_ = now + time_code::decode(code);
@@ -66,14 +66,17 @@ handler_job* handler_index::find(
   return found;
 }
 
-handler_job* handler_index::any() const noexcept {
-  if (size_ == 0) return nullptr;
-  for (std::size_t i = 0;; ++i)
-    if (!buckets_[i].empty()) return buckets_[i].front();
+handler_job* handler_index::drain() noexcept {
+  for (; drained_ < bucket_count_; ++drained_)
+    if (auto* h = buckets_[drained_].pop_front()) {
+      --size_;
+      return h;
+    }
+  return nullptr;
 }
 
 // Whoever asks from another node can't cancel once its link is lost, and its proxy here ends then.
-class core::asker_watch final : public operation {
+class core::asker_watch final : public watching_operation {
  public:
   asker_watch(core& c, handler_job& of) : core_(c), handler_(of) {
     core_.open(*this, no_deadline);
@@ -123,7 +126,7 @@ handler_job* core::new_handler(handler_bond bond, std::string (*name)(), bool st
 
 void core::recycle(handler_job& h) noexcept {
   std::unique_ptr<handler_job> owned{&h};
-  std::exchange(h.frame_, nullptr).destroy();
+  std::exchange(h.resume_point, nullptr).destroy();
   h.reply_ = reply{};
   h.asker_watch_ = nullptr;
   static_cast<tagged_hook<job_tag>&>(h).unlink();
@@ -131,7 +134,7 @@ void core::recycle(handler_job& h) noexcept {
   h.yielding_ = nullptr;
   h.deadline_ = no_deadline;
   h.began = {};
-  constexpr std::size_t spare_max = 64;
+  constexpr std::size_t spare_max = 1024;
   if (spare_.size() < spare_max) spare_.push_back(std::move(owned));
 }
 
@@ -139,8 +142,7 @@ void core::recycle(handler_job& h) noexcept {
 void core::cancel(handler_job& h, const base::error& why) noexcept {
   h.reply_.fail(why);
   handlers_.erase(h);
-  static_cast<tagged_hook<ready_tag>&>(h).unlink();
-  loop_.later(h);
+  loop_.retire(h);
 }
 
 void core::obey(const caf::mailbox_element& order) {
@@ -176,7 +178,7 @@ std::uint64_t core::open(operation& op, time_point deadline) {
   return calls_.open(op, deadline);
 }
 
-void core::watch(operation& op, const caf::strong_actor_ptr& who) {
+void core::watch(watching_operation& op, const caf::strong_actor_ptr& who) {
   if (auto attachment = calls_.watch(op, who)) who->get()->attach(std::move(attachment));
 }
 
@@ -218,6 +220,7 @@ bool core::dispatch(caf::mailbox_element& message) {
   } else if (what == kind::tick) {
     while (auto* op = calls_.take_expired()) {
       op->expired();
+      calls_.close(*op);
       wake(*op);
     }
   } else if (message.content().match_elements<down_signal>()) {
@@ -235,9 +238,8 @@ bool core::dispatch(caf::mailbox_element& message) {
 void core::shut_down() noexcept {
   base::check(!loop_.running(), "an actor ends between its turns");
   // Frames may own scopes and operations, but never start anything.
-  while (auto* h = handlers_.any()) {
-    handlers_.erase(*h);
-    std::exchange(h->frame_, nullptr).destroy();
+  while (auto* h = handlers_.drain()) {
+    std::exchange(h->resume_point, nullptr).destroy();
     delete h;  // answers
   }
   loop_.run();  // chores of children that have finished

@@ -17,10 +17,10 @@ static_assert(std::is_same_v<time_point, caf::actor_clock::time_point>);
 class core;
 
 // A handler's coroutine from its message to its answer. Pooled by the core.
-class handler_job final : public job, public chore, public tagged_hook<class handler_tag> {
+class handler_job final : public job, public tagged_hook<class handler_tag> {
  public:
   void finished() noexcept override;
-  void perform() noexcept override;
+  void retired() noexcept override;
   std::string name() const override { return name_(); }
   time_point deadline(time_point now) noexcept override;
 
@@ -40,14 +40,14 @@ class handler_job final : public job, public chore, public tagged_hook<class han
  private:
   friend class core;
   class core* core_ = nullptr;
-  std::coroutine_handle<> frame_;
   void (*answer_)(handler_job&) = nullptr;  // moves the result into the reply
   std::string (*name_)() = nullptr;
   promise_base* promise_ = nullptr;
   reply reply_;
   std::uint64_t call_number_ = 0;
   std::uint64_t time_code_ = 0;  // of the request, until it was looked at
-  bool detached_ = false;        // runs to its end, whatever the asker does
+  time_point deadline_ = no_deadline;
+  bool detached_ = false;  // runs to its end, whatever the asker does
   std::uint64_t credit_ = 0;
   ready_node* yielding_ = nullptr;
   std::unique_ptr<operation> asker_watch_;  // notices the end of an asker that can't say so
@@ -62,8 +62,8 @@ class handler_index {
   void insert(handler_job& h);
   void erase(handler_job& h) noexcept;
   handler_job* find(const caf::actor_control_block* asker, std::uint64_t number) const noexcept;
-  handler_job* any() const noexcept;
-  bool empty() const noexcept { return size_ == 0; }
+  // Takes all out, one a call; null when it is empty. Nothing may be inserted meanwhile.
+  handler_job* drain() noexcept;
 
  private:
   using bucket = hook_list<handler_job, handler_tag>;
@@ -74,6 +74,7 @@ class handler_index {
   std::unique_ptr<bucket[]> buckets_;  // a power of two, or null
   std::size_t bucket_count_ = 0;
   std::size_t size_ = 0;
+  std::size_t drained_ = 0;  // buckets
 };
 
 // How a handler stands to whoever asked it.
@@ -99,7 +100,7 @@ class core {
 
   // As pending_calls; an open operation keeps the actor alive.
   std::uint64_t open(operation& op, time_point deadline);
-  void watch(operation& op, const caf::strong_actor_ptr& who);
+  void watch(watching_operation& op, const caf::strong_actor_ptr& who);
   void close(operation& op) noexcept;
   std::size_t pending() const noexcept { return calls_.size(); }
   const pending_calls& calls() const noexcept { return calls_; }
@@ -116,7 +117,7 @@ class core {
     h->answer_ = &handler_job::answer<Task>;
     h->promise_ = &t.frame().promise();
     loop_.start(t, *h);
-    h->frame_ = t.release();
+    t.release();
   }
 
   // True when the message was an answer, an order, a tick or a signal for us: it is dealt with.

@@ -71,8 +71,8 @@ std::size_t frame_cache::rounded(std::size_t bytes) noexcept {
 }
 
 void* frame_cache::take(std::size_t bytes) noexcept {
-  if (bytes > bytes_max) return nullptr;
-  auto*& list = free_[(bytes - 1) / step];
+  if (bytes > bytes_max || !free_) return nullptr;
+  auto*& list = (*free_)[(bytes - 1) / step];
   if (!list) return nullptr;
   kept_ -= rounded(bytes);
   return std::exchange(list, list->next);
@@ -80,18 +80,18 @@ void* frame_cache::take(std::size_t bytes) noexcept {
 
 bool frame_cache::give(void* frame, std::size_t bytes) noexcept {
   if (bytes > bytes_max || kept_ + rounded(bytes) > kept_max) return false;
-  auto*& list = free_[(bytes - 1) / step];
+  if (!free_) free_.reset(new (std::nothrow) lists{});
+  if (!free_) return false;
+  auto*& list = (*free_)[(bytes - 1) / step];
   list = new (frame) block{list};
   kept_ += rounded(bytes);
   return true;
 }
 
 frame_cache::~frame_cache() {
-  for (std::size_t i = 0; i < free_.size(); ++i)
-    while (auto* first = free_[i]) {
-      free_[i] = first->next;
-      ::operator delete(first);
-    }
+  if (!free_) return;
+  for (auto*& list : *free_)
+    while (list) ::operator delete(std::exchange(list, list->next));
 }
 
 void* allocate_frame(std::size_t bytes) {

@@ -2,6 +2,7 @@
 #pragma once
 #include <array>
 #include <cstddef>
+#include <memory>
 
 namespace dlls::runtime {
 
@@ -27,13 +28,14 @@ class frame_cache {
   static std::size_t rounded(std::size_t bytes) noexcept;
 
  private:
-  static constexpr std::size_t step = 64;
-  static constexpr std::size_t bytes_max = 1024;      // of one frame
-  static constexpr std::size_t kept_max = 64u << 10;  // bytes in all
+  static constexpr std::size_t step = 16;
+  static constexpr std::size_t bytes_max = 1024;     // of one frame
+  static constexpr std::size_t kept_max = 1u << 20;  // bytes in all
   struct block {
     block* next;
   };
-  std::array<block*, bytes_max / step> free_{};
+  using lists = std::array<block*, bytes_max / step>;
+  std::unique_ptr<lists> free_;  // from the first frame on
   std::size_t kept_ = 0;
 };
 

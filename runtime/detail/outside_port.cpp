@@ -67,7 +67,10 @@ void outside_port::enqueue(caf::mailbox_element_ptr message, caf::execution_unit
         settle(op)->answered(message->content());
       }
     } else if (what == kind::tick) {
-      while (auto* op = calls_.take_expired()) settle(op)->expired();
+      while (auto* op = calls_.take_expired()) {
+        settle(op)->expired();
+        calls_.close(*op);
+      }
     } else if (message->content().match_elements<down_signal>()) {
       const auto& signal = message->content().get_as<down_signal>(0);
       while (auto* op = calls_.take_orphan(call_id{message->mid}))

@@ -16,7 +16,7 @@
 namespace dlls::runtime::detail {
 
 // One ask and its callback. The outcome is stored under the port's lock, delivered outside of it.
-class outside_call_base : public operation {
+class outside_call_base : public watching_operation {
  public:
   virtual ~outside_call_base() = default;
   virtual void fail(base::error why) = 0;
@@ -26,7 +26,7 @@ class outside_call_base : public operation {
   std::string describe() const override { return "an answer for a thread"; }
 
   caf::strong_actor_ptr callee;
-  std::uint64_t call_number = 0;
+  std::uint64_t call_number = 0;  // known when it is closed, too
 };
 
 template <class R, class Then>

@@ -72,7 +72,7 @@ class weak_relay final : public caf::monitorable_actor {
 struct callee {
   caf::actor_addr who;
   std::uint64_t id = 0;
-  hook_list<operation, callee_tag> waiting;
+  hook_list<watching_operation, callee_tag> waiting;
 };
 
 pending_calls::pending_calls(caf::abstract_actor& self) noexcept : self_(self) {}
@@ -88,47 +88,50 @@ pending_calls::kind pending_calls::classify(caf::message_id id) noexcept {
 
 std::uint64_t pending_calls::open(operation& op, time_point deadline) {
   base::check(op.number_ == 0, "an operation is awaited once");
-  if (open_count_ * 2 >= table_.size()) grow();
-  // At most half of the table is taken, so going once around it meets as many free places as taken
-  // ones: two steps a call on average, whatever stays open for long.
-  while (place_of(next_number_).op) ++next_number_;
-  op.number_ = next_number_++;
-  base::check(op.number_ <= call_id::number_max, "an actor's calls are numbered");
-  place_of(op.number_) = {&op, op.number_};
+  if (open_count_ * 4 >= table_.size() * 3) grow();
+  // At most three quarters of the table are taken, so that going once around it meets a free place
+  // for three taken ones: four steps a call on average, whatever stays open for long.
+  while (place_of(next_number_)) ++next_number_;
+  const auto number = next_number_++;
+  base::check(number <= call_id::number_max, "an actor's calls are numbered");
+  op.number_ = number;
+  place_of(number) = &op;
   ++open_count_;
   if (deadline != no_deadline) {
-    op.timed_ = true;
-    timers_.push_back({deadline, op.number_});
+    op.number_ |= operation::timed;
+    // By a quarter, not twofold: with many tasks this is a good part of what each costs.
+    if (timers_.size() == timers_.capacity())
+      timers_.reserve(timers_.size() + std::max<std::size_t>(16, timers_.size() / 4));
+    timers_.push_back({deadline, number});
     std::push_heap(timers_.begin(), timers_.end());
     arm();
   }
-  return op.number_;
+  return number;
 }
 
 // Numbers that differ in their low bits go on to differ in more of them.
 void pending_calls::grow() {
-  std::vector<place> larger(std::max(table_size_first, 2 * table_.size()));
-  for (const auto& taken : table_)
-    if (taken.op) larger[taken.number & (larger.size() - 1)] = taken;
+  std::vector<operation*> larger(std::max(table_size_first, 2 * table_.size()));
+  for (auto* op : table_)
+    if (op) larger[op->number() & (larger.size() - 1)] = op;
   table_ = std::move(larger);
 }
 
 void pending_calls::close(operation& op) noexcept {
   if (op.number_ == 0) return;
-  place_of(op.number_).op = nullptr;
+  place_of(op.number()) = nullptr;
   --open_count_;
-  if (std::exchange(op.timed_, false)) {
-    ++dead_timers_;
-    drop_dead_timers();
-  }
-  op.number_ = 0;
-  static_cast<tagged_hook<callee_tag>&>(op).unlink();
+  const bool timed = (std::exchange(op.number_, 0) & operation::timed) != 0;
+  op.unwatch();
+  if (!timed) return;
+  ++dead_timers_;
+  drop_dead_timers();
 }
 
 operation* pending_calls::find(std::uint64_t number) const noexcept {
   if (table_.empty()) return nullptr;
-  const auto& at = table_[number & (table_.size() - 1)];
-  return at.number == number ? at.op : nullptr;
+  auto* op = table_[number & (table_.size() - 1)];
+  return op && op->number() == number ? op : nullptr;
 }
 
 // --- deadlines ---------------------------------------------------------------------------------
@@ -162,8 +165,7 @@ operation* pending_calls::take_expired() {
       --dead_timers_;
       continue;
     }
-    op->timed_ = false;
-    close(*op);
+    op->number_ &= ~operation::timed;
     return op;
   }
   if (armed_ <= now) armed_ = no_deadline;
@@ -182,7 +184,7 @@ void pending_calls::drop_dead_timers() {
 
 // --- callees -----------------------------------------------------------------------------------
 
-caf::attachable_ptr pending_calls::watch(operation& op, const caf::strong_actor_ptr& who) {
+caf::attachable_ptr pending_calls::watch(watching_operation& op, const caf::strong_actor_ptr& who) {
   auto found = callees_.find(who.get());
   caf::attachable_ptr fresh;
   if (found == callees_.end()) {

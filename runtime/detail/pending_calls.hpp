@@ -23,6 +23,7 @@
 namespace dlls::runtime::detail {
 
 class operation;
+class watching_operation;
 struct callee;
 
 class pending_calls {
@@ -37,7 +38,7 @@ class pending_calls {
   std::uint64_t open(operation& op, time_point deadline);
   // Lets the operation fail as soon as `who` is gone. The caller attaches the result, unless null,
   // to `who` (outside of its lock: attaching to a dead actor reports at once).
-  [[nodiscard]] caf::attachable_ptr watch(operation& op, const caf::strong_actor_ptr& who);
+  [[nodiscard]] caf::attachable_ptr watch(watching_operation& op, const caf::strong_actor_ptr& who);
   // Forgets the operation; no effect on one that is not open.
   void close(operation& op) noexcept;
   std::size_t size() const noexcept { return open_count_; }
@@ -50,25 +51,21 @@ class pending_calls {
   static kind classify(caf::message_id id) noexcept;
   // The operation that an answer belongs to; nullptr when it came too late.
   operation* find(call_id id) const noexcept { return find(id.number()); }
-  // After a tick: the operations whose time is up, closed, one a call; at the end nullptr, and the
-  // next tick is armed.
+  // After a tick: the operations whose time is up, one a call, still open; at the end nullptr, and
+  // the next tick is armed.
   operation* take_expired();
   // After the death of a callee: the operations that waited for it, closed, one a call.
   operation* take_orphan(call_id id) noexcept;
   template <class Visitor>
   void for_each(Visitor&& visit) const {
-    for (const auto& place : table_)
-      if (place.op) visit(*place.op);
+    for (const auto* op : table_)
+      if (op) visit(*op);
   }
 
   // Detaches from every callee and from the clock. Open operations stay registered.
   void shut_down() noexcept;
 
  private:
-  struct place {
-    operation* op = nullptr;  // null: free
-    std::uint64_t number = 0;
-  };
   struct timer {
     time_point due;
     std::uint64_t number;
@@ -76,7 +73,9 @@ class pending_calls {
   };
 
   operation* find(std::uint64_t number) const noexcept;
-  place& place_of(std::uint64_t number) noexcept { return table_[number & (table_.size() - 1)]; }
+  operation*& place_of(std::uint64_t number) noexcept {
+    return table_[number & (table_.size() - 1)];
+  }
   void grow();
   void arm();
   void drop_dead_timers();
@@ -84,10 +83,11 @@ class pending_calls {
   void forget(callee& c) noexcept;
 
   caf::abstract_actor& self_;
-  std::vector<place> table_;  // a power of two, at most half of it taken
+  std::vector<operation*> table_;  // a power of two, three quarters of it taken at most
   std::uint64_t next_number_ = 1;
   std::size_t open_count_ = 0;
-  std::vector<timer> timers_;  // a heap, earliest first; entries of closed operations are dead
+  // A heap, earliest first; entries of closed operations are dead.
+  std::vector<timer> timers_;
   std::size_t dead_timers_ = 0;
   time_point armed_ = no_deadline;
   caf::strong_actor_ptr relay_;  // what CAF's clock holds instead of the actor; made at need
@@ -98,30 +98,43 @@ class pending_calls {
 };
 
 // One wait. Derived classes live in a coroutine's frame (or, for `outside` and subscriptions, on
-// the heap) and close themselves when they die.
-class operation : public ready_node, public tagged_hook<class callee_tag> {
+// the heap) and close themselves when they die. Small: a suspended task is little more than this.
+class operation : public ready_node {
  public:
   virtual ~operation() = default;
   enum class after_answer { closed, open };
   // The answer, a part of it, or the signal of a completion. Stores it; does not resume. Says
   // whether the operation is over.
   virtual after_answer answered(caf::type_erased_tuple& content) = 0;
+  // Closed afterwards.
   virtual void expired() = 0;
   virtual void callee_lost(const base::error&) {}
+  virtual void unwatch() noexcept {}
   // For people: what is waited for.
   virtual std::string describe() const = 0;
   bool is_open() const noexcept { return number_ != 0; }
-  std::uint64_t number() const noexcept { return number_; }  // 0: not open
+  std::uint64_t number() const noexcept { return number_ & call_id::number_max; }  // 0: not open
   time_point since() const noexcept { return since_; }
 
  protected:
+  operation() noexcept = default;
+  // Until it begins, how long it may wait stands where its beginning will.
+  explicit operation(std::chrono::nanoseconds within) noexcept : since_(within) {}
+  std::chrono::nanoseconds within() const noexcept { return since_.time_since_epoch(); }
   void begin_at(time_point now) noexcept { since_ = now; }
 
  private:
   friend class pending_calls;
+  static constexpr std::uint64_t timed = std::uint64_t{1} << 63;  // beside the number
   std::uint64_t number_ = 0;
   time_point since_;
-  bool timed_ = false;
+};
+
+// A wait for somebody, who may end.
+class watching_operation : public operation, public tagged_hook<class callee_tag> {
+ public:
+  using operation::operation;
+  void unwatch() noexcept final { static_cast<tagged_hook<callee_tag>&>(*this).unlink(); }
 };
 
 // The content of the message by which a callee's end is reported. Never announced, so it can't come

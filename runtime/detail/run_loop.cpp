@@ -19,8 +19,6 @@ void ready_node::suspend(std::coroutine_handle<> waiting) noexcept {
   owner = run_loop::current().current_job();
 }
 
-time_point job::deadline(time_point) noexcept { return deadline_; }
-
 frame_cache* current_frame_cache() noexcept {
   return current_loop ? &current_loop->frames_ : nullptr;
 }
@@ -33,7 +31,9 @@ void run_loop::run() noexcept {
   running_ = true;
   const turn ours{*this};
   for (;;) {
-    if (auto* c = chores_.pop_front()) {
+    if (auto* ended = retired_.pop_front()) {
+      static_cast<job*>(ended)->retired();
+    } else if (auto* c = chores_.pop_front()) {
       c->perform();
     } else if (auto* node = ready_.pop_front()) {
       current_job_ = node->owner;

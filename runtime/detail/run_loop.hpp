@@ -103,21 +103,23 @@ class chore : public tagged_hook<class chore_tag> {
 class job : public ready_node, public tagged_hook<class job_tag> {
  public:
   // The task has finished; its result stands in its promise. Its frame may be destroyed from the
-  // next chore or resumption on, not in here.
+  // next chore or resumption on, not in here: see run_loop::retire.
   virtual void finished() noexcept = 0;
+  // What `retire` ends with.
+  virtual void retired() noexcept {}
   // For people: what this is.
   virtual std::string name() const = 0;
 
   // When the work it does is of no use any more; what it asks of others inherits it.
-  virtual time_point deadline(time_point now) noexcept;
+  virtual time_point deadline(time_point now) noexcept = 0;
+  // Of a gather or a race: who awaits it.
+  virtual job* parent() const noexcept { return nullptr; }
 
-  job* parent = nullptr;  // of a gather or a race: who awaits it
-  time_point began{};     // when it first waited for something
+  time_point began{};  // when it first waited for something
 
  protected:
   job() = default;
   ~job() = default;
-  time_point deadline_ = no_deadline;
 };
 
 class run_loop {
@@ -141,10 +143,12 @@ class run_loop {
   void make_ready(ready_node& node) noexcept { ready_.push_back(node); }
   void make_ready_first(ready_node& node) noexcept { ready_.push_front(node); }
   void later(chore& c) noexcept { chores_.push_back(c); }
+  // Calls retired() while no coroutine is on the stack, before any other is resumed.
+  void retire(job& j) noexcept { retired_.push_back(j); }
   // Starts a task as `root`, at the next `run`.
   template <class Task>
   void start(Task& t, job& root) noexcept {
-    t.frame().promise().root = &root;
+    t.frame().promise().set_root(root);
     root.resume_point = t.frame();
     root.owner = &root;
     jobs_.push_back(root);
@@ -170,6 +174,7 @@ class run_loop {
   friend frame_cache* current_frame_cache() noexcept;
   hook_list<ready_node, ready_tag> ready_;
   hook_list<chore, chore_tag> chores_;
+  hook_list<ready_node, ready_tag> retired_;  // jobs; a job waits for its turn or has had it
   hook_list<job, job_tag> jobs_;
   frame_cache frames_;
   job* current_job_ = nullptr;

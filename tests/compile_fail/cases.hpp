@@ -35,7 +35,9 @@ using door = caf::typed_actor<
 class asker : public rt::co_actor<caf::actor> {
  public:
   using co_actor::co_actor;
-  caf::behavior make_behavior() override { return {[](caf::unit_t) {}}; }
+  caf::behavior make_behavior() override {
+    return {[](caf::unit_t) {}};
+  }
   rt::task<int> use(door to, rt::worker_pool& pool, std::string text);
   rt::task<int> by_reference(const question& q);
   rt::task<int> by_value(question q);
