@@ -62,7 +62,7 @@ supervision::supervision(core& c, scope& tasks, supervisor_options how)
       tasks_(tasks),
       how_(std::move(how)),
       chance_(how_.seed ? how_.seed : base::secure_random_u64()),
-      changed_(c.loop()),
+      changed_(c),
       work_(&self_, scope::on_failure::log) {}
 
 supervision::child* supervision::find(const std::string& name) const noexcept {
@@ -98,7 +98,7 @@ void supervision::add(
   c->name = std::move(name);
   c->make = std::move(make);
   if (s.groups_.empty() || s.how_.rule == restart_rule::one_for_one) {
-    s.groups_.push_back(std::make_unique<group>(s.core_.loop()));
+    s.groups_.push_back(std::make_unique<group>(s.core_));
     s.work_.spawn(s.keep(s.groups_.back().get()));
   }
   s.groups_.back()->members.push_back(c);

@@ -64,7 +64,10 @@ class group_child final : public job {
     return std::min(group_.deadline(), parent ? parent->deadline(now) : no_deadline);
   }
   bool done() const noexcept { return body_.done(); }
-  void finished() noexcept override { group_.child_done(body_.frame().promise().failed()); }
+  void finished() noexcept override {
+    over = true;
+    group_.child_done(body_.frame().promise().failed());
+  }
   void rethrow() {
     if (body_.done() && body_.frame().promise().failed()) body_.frame().promise().take();
   }

@@ -19,6 +19,13 @@ void ready_node::suspend(std::coroutine_handle<> waiting) noexcept {
   owner = run_loop::current().current_job();
 }
 
+void quiet_wait::suspend(std::coroutine_handle<> waiting, time_point now) noexcept {
+  ready_node::suspend(waiting);
+  since = now;
+  if (owner) owner->begin(now);
+  run_loop::current().quiet_.push_back(*this);
+}
+
 time_point job::deadline(time_point) noexcept { return deadline_; }
 
 run_loop::turn::turn(run_loop& loop) noexcept : outer_(std::exchange(current_loop, &loop)) {

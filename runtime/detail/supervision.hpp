@@ -19,16 +19,17 @@ namespace dlls::runtime::detail {
 // Wakes coroutines of its own actor, all that wait.
 class bell {
  public:
-  explicit bell(run_loop& loop) noexcept : loop_(loop) {}
+  explicit bell(core& c) noexcept : core_(c) {}
   void ring() noexcept {
-    while (auto* waiting = waiting_.pop_front()) loop_.make_ready(*waiting);
+    while (auto* waiting = waiting_.pop_front()) core_.loop().make_ready(*waiting);
   }
-  class [[nodiscard]] rung_awaiter final : public ready_node {
+  class [[nodiscard]] rung_awaiter final : public quiet_wait {
    public:
-    explicit rung_awaiter(bell& of) noexcept : bell_(of) {}
+    explicit rung_awaiter(bell& of) noexcept
+        : quiet_wait("a change among a supervisor's children"), bell_(of) {}
     bool await_ready() const noexcept { return false; }
     void await_suspend(std::coroutine_handle<> waiting) noexcept {
-      suspend(waiting);
+      suspend(waiting, bell_.core_.now());
       bell_.waiting_.push_back(*this);
     }
     void await_resume() const noexcept {}
@@ -39,7 +40,7 @@ class bell {
   rung_awaiter rung() noexcept { return rung_awaiter{*this}; }
 
  private:
-  run_loop& loop_;
+  core& core_;
   hook_list<ready_node, ready_tag> waiting_;
 };
 
@@ -73,7 +74,7 @@ class supervision {
     bool ending = false;     // we have asked it to
   };
   struct group {
-    explicit group(run_loop& loop) : changed(loop) {}
+    explicit group(core& c) : changed(c) {}
     std::vector<child*> members;
     bell changed;
     std::optional<base::error> failed;
