@@ -108,6 +108,7 @@ class co_actor : public detail::actor_base<Handle>::type {
   void initialize() override {
     const detail::handed_turn handed{this};
     const detail::run_loop::turn ours{core_.loop()};
+    core_.begun();
     super::initialize();
     core_.loop().run();
   }

@@ -40,6 +40,8 @@ scope::scope(detail::core& c, on_failure rule) : core_(c), rule_(rule) {
   deadline_ = around ? around->deadline(c.now()) : detail::no_deadline;
 }
 
+detail::time_point scope::now() const noexcept { return core_.now(); }
+
 bool scope::spawn(task<void> child, boost::source_location where) {
   if (closed_) return false;
   auto owned = std::make_unique<detail::scope_child>(*this, std::move(child), where);

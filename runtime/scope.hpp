@@ -61,11 +61,11 @@ class scope final : private detail::chore {
 
  private:
   friend class detail::scope_child;
-  class waiter : public detail::ready_node {
+  class waiter : public detail::quiet_wait {
    public:
-    explicit waiter(scope& s) noexcept : scope_(s) {}
+    explicit waiter(scope& s) noexcept : quiet_wait("the tasks of a scope"), scope_(s) {}
     void await_suspend(std::coroutine_handle<> waiting) noexcept {
-      suspend(waiting);
+      suspend(waiting, scope_.now());
       scope_.waiting_.push_back(*this);
     }
 
@@ -85,6 +85,7 @@ class scope final : private detail::chore {
     void await_resume() const noexcept {}
   };
 
+  detail::time_point now() const noexcept;
   void perform() noexcept override { destroy_all(); }
   void wake() noexcept;
   void rethrow();

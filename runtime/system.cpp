@@ -8,6 +8,7 @@
 #include <thread>
 
 #include "runtime/caf_error.hpp"
+#include "runtime/inspect.hpp"
 
 namespace dlls::runtime {
 namespace {
@@ -18,6 +19,7 @@ caf::actor_system_config& apply(caf::actor_system_config& config, const system_o
   config.set("scheduler.max-threads", options.workers > 0 ? options.workers : cores);
   config.set("logger.verbosity", caf::atom("quiet"));
   announce_errors(config);
+  list_actors(config);
   if (options.network) {
     config.load<caf::io::middleman>();
     // The link calls back over the connection it has; no one dials on our behalf.

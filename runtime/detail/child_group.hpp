@@ -65,7 +65,10 @@ class group_child final : public job {
   }
   job* parent() const noexcept override { return parent_; }
   bool done() const noexcept { return body_.done(); }
-  void finished() noexcept override { group_.child_done(body_.frame().promise().failed()); }
+  void finished() noexcept override {
+    static_cast<tagged_hook<job_tag>&>(*this).unlink();  // kept for its result alone
+    group_.child_done(body_.frame().promise().failed());
+  }
   void rethrow() {
     if (body_.done() && body_.frame().promise().failed()) body_.frame().promise().take();
   }

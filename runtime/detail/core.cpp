@@ -25,6 +25,12 @@ time_point handler_job::deadline(time_point now) noexcept {
   return deadline_;
 }
 
+void handler_job::wait_for_credit(ready_node& yielding) noexcept {
+  yielding_ = &yielding;
+  yielding_since_ = core_->now();
+  begin(yielding_since_);
+}
+
 std::size_t handler_index::hash(
     const caf::actor_control_block* asker, std::uint64_t number) noexcept {
   return (reinterpret_cast<std::uintptr_t>(asker) >> 6) + number;
@@ -170,10 +176,7 @@ time_point core::deadline(time_point now, caf::actor_clock::duration_type after)
 
 std::uint64_t core::open(operation& op, time_point deadline) {
   base::check(!ended_, "nothing can be awaited after the actor's end");
-  if (auto* job = op.owner; job && job->began == time_point{}) {
-    job->began = op.since();
-    job->deadline(op.since());  // from here on time passes
-  }
+  if (op.owner) op.owner->begin(op.since());
   if (calls_.size() == 0) caf::intrusive_ptr_add_ref(self_.ctrl());
   return calls_.open(op, deadline);
 }
@@ -229,6 +232,8 @@ bool core::dispatch(caf::mailbox_element& message) {
       op->callee_lost(signal.why);
       wake(*op);
     }
+  } else if (message.content().match_elements<probe_signal>()) {
+    message.content().get_as<probe_signal>(0).who->visit(*this);
   }
   dispatching_ = false;
   if (held && calls_.size() == 0) caf::intrusive_ptr_release(self_.ctrl());
@@ -244,6 +249,7 @@ void core::shut_down() noexcept {
   }
   loop_.run();  // chores of children that have finished
   ended_ = true;
+  listing_.leave();
   calls_.shut_down();
 }
 

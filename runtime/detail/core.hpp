@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "runtime/detail/directory.hpp"
 #include "runtime/detail/pending_calls.hpp"
 #include "runtime/detail/reply.hpp"
 #include "runtime/detail/run_loop.hpp"
@@ -35,7 +36,10 @@ class handler_job final : public job, public tagged_hook<class handler_tag> {
     reply_.deliver_part(std::move(part));
   }
   // Resumed when there is credit.
-  void wait_for_credit(ready_node& yielding) noexcept { yielding_ = &yielding; }
+  void wait_for_credit(ready_node& yielding) noexcept;
+  bool waits_for_credit() const noexcept { return yielding_ != nullptr; }
+  time_point yielding_since() const noexcept { return yielding_since_; }
+  bool detached() const noexcept { return detached_; }
 
  private:
   friend class core;
@@ -50,6 +54,7 @@ class handler_job final : public job, public tagged_hook<class handler_tag> {
   bool detached_ = false;  // runs to its end, whatever the asker does
   std::uint64_t credit_ = 0;
   ready_node* yielding_ = nullptr;
+  time_point yielding_since_{};
   std::unique_ptr<operation> asker_watch_;  // notices the end of an asker that can't say so
 
   template <class Task>
@@ -86,7 +91,7 @@ enum class handler_bond : bool {
 // Lives in its actor; everything here happens on the actor's turns.
 class core {
  public:
-  explicit core(caf::scheduled_actor& self) : self_(self), calls_(self) {}
+  explicit core(caf::scheduled_actor& self) : self_(self), calls_(self), listing_(self) {}
   core(const core&) = delete;
   core& operator=(const core&) = delete;
 
@@ -122,6 +127,8 @@ class core {
 
   // True when the message was an answer, an order, a tick or a signal for us: it is dealt with.
   bool dispatch(caf::mailbox_element& message);
+  // The actor's first turn: it is constructed.
+  void begun() noexcept { listing_.begun(); }
   // The actor ends: destroys every handler's frame and answers its caller.
   void shut_down() noexcept;
 
@@ -144,6 +151,7 @@ class core {
   std::vector<std::unique_ptr<handler_job>> spare_;
   bool ended_ = false;
   bool dispatching_ = false;
+  listing listing_;
 };
 
 template <class T>

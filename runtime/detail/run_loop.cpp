@@ -19,6 +19,13 @@ void ready_node::suspend(std::coroutine_handle<> waiting) noexcept {
   owner = run_loop::current().current_job();
 }
 
+void quiet_wait::suspend(std::coroutine_handle<> waiting, time_point now) noexcept {
+  ready_node::suspend(waiting);
+  since = now;
+  if (owner) owner->begin(now);
+  run_loop::current().quiet_.push_back(*this);
+}
+
 frame_cache* current_frame_cache() noexcept {
   return current_loop ? &current_loop->frames_ : nullptr;
 }

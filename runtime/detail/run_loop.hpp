@@ -90,6 +90,16 @@ class ready_node : public tagged_hook<class ready_tag> {
   job* owner = nullptr;  // outlives this: the frame belongs to it, directly or through other tasks
 };
 
+// A wait that no message ends, but another coroutine of the same actor. Listed for inspect().
+class quiet_wait : public ready_node, public tagged_hook<class quiet_tag> {
+ public:
+  explicit quiet_wait(const char* what) noexcept : what(what) {}
+  void suspend(std::coroutine_handle<> waiting, time_point now) noexcept;
+
+  const char* what;  // for people; a literal
+  time_point since{};
+};
+
 // Something to be done while no coroutine is on the stack.
 class chore : public tagged_hook<class chore_tag> {
  public:
@@ -114,6 +124,13 @@ class job : public ready_node, public tagged_hook<class job_tag> {
   virtual time_point deadline(time_point now) noexcept = 0;
   // Of a gather or a race: who awaits it.
   virtual job* parent() const noexcept { return nullptr; }
+
+  // It waits for something: from the first time on, its time passes.
+  void begin(time_point now) noexcept {
+    if (began != time_point{}) return;
+    began = now;
+    deadline(now);
+  }
 
   time_point began{};  // when it first waited for something
 
@@ -166,16 +183,22 @@ class run_loop {
   void for_each_job(Visitor&& visit) const {
     jobs_.for_each(visit);
   }
+  template <class Visitor>
+  void for_each_quiet_wait(Visitor&& visit) const {
+    quiet_.for_each(visit);
+  }
 
   // The loop whose turn it is on this thread. A bug to ask outside of an actor's turn.
   static run_loop& current() noexcept;
 
  private:
   friend frame_cache* current_frame_cache() noexcept;
+  friend class quiet_wait;
   hook_list<ready_node, ready_tag> ready_;
   hook_list<chore, chore_tag> chores_;
   hook_list<ready_node, ready_tag> retired_;  // jobs; a job waits for its turn or has had it
   hook_list<job, job_tag> jobs_;
+  hook_list<quiet_wait, quiet_tag> quiet_;
   frame_cache frames_;
   job* current_job_ = nullptr;
   bool running_ = false;

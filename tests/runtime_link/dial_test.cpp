@@ -10,6 +10,8 @@
 #include "runtime/link/dial.hpp"
 #include "runtime/outside.hpp"
 #include "runtime/race.hpp"
+#include "runtime/sleep.hpp"
+#include "runtime/supervise.hpp"
 #include "runtime/system.hpp"
 #include "tests/support/catch_result.hpp"
 
@@ -55,6 +57,7 @@ class echo : public runtime::co_actor<Handle> {
  private:
   runtime::task<Word> answer(Word word) {
     if (word.text == "fail") throw base::failure({errc::stale, "as asked", "ask otherwise"});
+    if (word.text == "hang") co_await runtime::sleep(this, 24h);
     co_return Word{co_await prefix() + word.text};
   }
   runtime::task<std::string> prefix() { co_return name_ + ":"; }
@@ -240,6 +243,48 @@ TEST_CASE("a coroutine dials, asks over the link, and learns that it is gone") {
     CHECK(again.link().epoch() > there.link().epoch());
     CHECK((co_await runtime::ask(self, again.door(), patience, shared_word{"4"})).text == "far:4");
   });
+}
+
+TEST_CASE("a supervised remote child comes back on a new link, and open asks fail at once") {
+  far_side far;
+  near_side near;
+  const auto where = near.to(far);
+  std::vector<std::uint64_t> epochs;
+  run_in(near.host->actors(), [&](runner* self) -> runtime::task<> {
+    runtime::supervisor_options how;
+    how.backoff_first = 1ms;
+    how.restarts_max = runtime::supervisor_options::without_limit;
+    runtime::supervisor children{self, how};
+    auto dial = [&] {
+      return [](runner* me, near_side* side, const link::dial_request* to,
+                std::vector<std::uint64_t>* out) -> runtime::task<echo_actor> {
+        auto made = co_await link::dial<echo_actor>(me, *side->endpoint, *to);
+        out->push_back(made.link().epoch());
+        co_return made.door();
+      }(self, &near, &where, &epochs);
+    };
+    children.add("far", dial);
+    auto door = co_await children.up<echo_actor>("far");
+    for (int i = 0; i < 3; ++i) {
+      CHECK((co_await runtime::ask(self, door, patience, shared_word{"1"})).text == "far:1");
+      auto hanging = runtime::try_ask(self, door, 24h, shared_word{"hang"});
+      auto cut = [](far_side* side) -> runtime::task<> {
+        side->connection()->close("for a test");
+        co_return;
+      }(&far);
+      auto both = co_await runtime::gather(std::move(hanging), std::move(cut));
+      CHECK(std::get<0>(both).error().code == errc::unavailable);
+      const auto lost = door;
+      door = co_await children.up("far", lost);
+      auto late = co_await runtime::try_ask(self, lost, 24h, shared_word{"2"});
+      CHECK(late.error().code == errc::unavailable);
+      CHECK(children.get<echo_actor>("far") == door);
+    }
+    CHECK(children.restarts() == 3);
+  });
+  CHECK(epochs.size() == 4);
+  CHECK(std::is_sorted(epochs.begin(), epochs.end()));
+  CHECK(std::adjacent_find(epochs.begin(), epochs.end()) == epochs.end());
 }
 
 TEST_CASE("a dial that fails says which way") {
