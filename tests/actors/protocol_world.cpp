@@ -150,14 +150,14 @@ void world::start_coordinator() {
   settle();
 }
 
-void world::stop_coordinator() {
+void world::stop_coordinator(bool unheard) {
   if (ordered_) {
     while (ledger_device_->has_work() && chance_.below(4) != 0) ledger_device_->work();
     ledger_device_->at->drop_all();
   }
   system_->kill(coordinator_);
   coordinator_ = nullptr;
-  for (auto& [name, node] : nodes_) cut(*node, 0ms);
+  for (auto& [name, node] : nodes_) cut(*node, 0ms, unheard);
   for (auto& [epoch, door] : std::exchange(doors_, {})) system_->kill(door);
   settle();
   ledger_->close();
@@ -244,7 +244,7 @@ class delayed_action final : public caf::event_based_actor {
 
 void world::later(milliseconds by, std::function<void()> action) {
   if (by == 0ms) return action();
-  system_->actors().spawn<delayed_action>(by, std::move(action));
+  system_->spawn<delayed_action>(by, std::move(action));
 }
 
 void world::hold_work(node_process& node) {

@@ -86,7 +86,8 @@ class world {
   void stop_node(node_process& node, bool unheard = false);
   void start_node(node_process& node);
   // What it has asked of the ledger and got no answer to is done or not, as chance will have it.
-  void stop_coordinator();
+  // The nodes learn of it at once, or at some time when `unheard`.
+  void stop_coordinator(bool unheard = false);
   void start_coordinator();  // opens the ledger anew
 
   // Both sides learn of it, at times of their own when `uneven`.
