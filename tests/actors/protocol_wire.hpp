@@ -31,6 +31,8 @@ class conditions {
   virtual std::chrono::milliseconds again_after() { return {}; }
   // How long work that was just queued on that device waits before it begins.
   virtual std::chrono::milliseconds stalls(const std::string& /*device*/) { return {}; }
+  // Whether the ledger refuses the operation that comes now.
+  virtual bool ledger_is_full() { return false; }
 
   // A message or answer left its sender.
   virtual void left(const std::string& /*node*/, const std::string& /*message*/) {}

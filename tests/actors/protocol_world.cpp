@@ -141,7 +141,8 @@ void world::start_coordinator() {
   services.jobs = ledger_;
   if (ordered_)
     services.jobs = ledger_device_->at = std::make_shared<ledger::ordered_ledger>(
-        ledger_, [this](const auto&... edge) { met_->moved(edge...); });
+        ledger_, [this](const auto&... edge) { met_->moved(edge...); },
+        [this] { return met_->ledger_is_full(); });
   services.artifacts = artifacts_;
   services.disk = disk_;
   services.clock = &system_->base_clock();

@@ -27,8 +27,9 @@ using edge_auditor = std::function<void(
 
 class ordered_ledger final : public ledger {
  public:
-  ordered_ledger(std::shared_ptr<ledger> real, edge_auditor auditor)
-      : real_(std::move(real)), auditor_(std::move(auditor)) {}
+  // `is_full` is asked before each operation: true refuses it, as a queue that is full.
+  ordered_ledger(std::shared_ptr<ledger> real, edge_auditor auditor, std::function<bool()> is_full)
+      : real_(std::move(real)), auditor_(std::move(auditor)), is_full_(std::move(is_full)) {}
 
   bool has_work() const { return !waiting_.empty(); }
   // Does one operation.
@@ -144,12 +145,16 @@ class ordered_ledger final : public ledger {
   }
   template <class T, class Method, class... Ts>
   void pass(reply<T> done, Method method, Ts... arguments) {
-    waiting_.push_back([=, this] { done(run<T>(method, arguments...)); });
+    waiting_.push_back([=, this] {
+      if (is_full_()) return done(full());
+      done(run<T>(method, arguments...));
+    });
   }
   // An edge of one job, seen by the auditor.
   template <class Method, class... Ts>
   void move(asked_edge asked, reply<job> done, Method method, Ts... arguments) {
     waiting_.push_back([=, this] {
+      if (is_full_()) return done(full());
       const auto before = run<job>(&ledger::find_job, any_owner_, asked.id);
       auto after = run<job>(method, arguments...);
       if (auditor_) auditor_(asked, before, after);
@@ -157,9 +162,12 @@ class ordered_ledger final : public ledger {
     });
   }
 
+  static base::error full() { return {base::errc::resource_exhausted, "the queue is full"}; }
+
   const owner_scope any_owner_;
   std::shared_ptr<ledger> real_;
   edge_auditor auditor_;
+  std::function<bool()> is_full_;
   std::deque<std::function<void()>> waiting_;
 };
 
