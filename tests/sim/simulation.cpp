@@ -66,8 +66,8 @@ class simulation {
   void cancel();
   void release_early();
   void say_outdated();
-  void heal();
-  void wait_for_ends();
+  void heal(node_process* lost);
+  void wait_for_ends(node_process* lost);
   void check_job(const std::string& id, const order& what);
   void check_nothing_left();
 
@@ -89,7 +89,7 @@ void simulation::make_plan() {
   for (std::uint64_t i = 0; i < faults; ++i) at(up_to(length), [this] { fault(); });
   for (int i = 0; i < 3; ++i) at(up_to(length), [this] { say_outdated(); });
   if (chance_.below(2)) at(up_to(length), [this] { cancel(); });
-  at(up_to(length), [this] { release_early(); });
+  for (int i = 0; i < 2; ++i) at(up_to(length), [this] { release_early(); });
 }
 
 void simulation::submit() {
@@ -187,11 +187,14 @@ void simulation::cancel() {
 void simulation::release_early() {
   if (!w_.cloud()) return;
   for (const auto& [id, job] : jobs_) {
-    if (w_.state(id) != job_state::fetched) continue;
+    if (chance_.below(2)) continue;
     did("early release", id);
     actors::release_job order;
     order.owner = "me", order.id = id;
-    w_.system().outside().ask(w_.cloud(), 10min, order, [](auto) {});
+    w_.system().outside().ask(w_.cloud(), 10min, order, [this, id = id](auto released) {
+      if (released && w_.count_events(id, "the result was picked up") == 0)
+        auditor_.breach("job " + id + " was released before its result was picked up");
+    });
   }
 }
 
@@ -208,29 +211,42 @@ void simulation::say_outdated() {
         "job {}: an edge of fence {} was accepted under {}", edge->id, *edge->fence, moved->fence));
 }
 
-void simulation::heal() {
+// But for `lost`, which is dead, or hangs on a link that does not end; null: none is.
+void simulation::heal(node_process* lost) {
   weather_.note("-- heal");
   weather_.calm();
   w_.damage_chunks(0);
+  if (!w_.cloud()) w_.start_coordinator();
   for (auto* node : nodes_) {
     node->no_link_until = 0ms;
+    if (node == lost) continue;
     if (!node->actor) w_.start_node(*node);
   }
-  if (!w_.cloud()) w_.start_coordinator();
+  if (!lost) return;
+  if (chance_.below(2)) {
+    did("node lost", lost->name);
+    w_.stop_node(*lost, true);
+  } else {
+    did("node hangs for good", lost->name);
+    if (!lost->actor) w_.start_node(*lost);
+    weather_.block(lost->name, direction::up, w_.now() + 1000h);
+    weather_.block(lost->name, direction::down, w_.now() + 1000h);
+  }
 }
 
-void simulation::wait_for_ends() {
+// What `lost` alone can bring, its results, is not waited for.
+void simulation::wait_for_ends(node_process* lost) {
   const auto has_ended = [&](const auto& job) {
-    const auto state = w_.state(job.first);
-    return ledger::is_final(state) || state == job_state::fetched;
+    const auto now = w_.job(job.first);
+    if (lost && now.node == lost->name && now.state == job_state::ready) return true;
+    return ledger::is_final(now.state) || now.state == job_state::fetched;
   };
-  if (!w_.until([&] { return std::ranges::all_of(jobs_, has_ended); }, 16h))
+  if (!w_.until([&] { return std::ranges::all_of(jobs_, has_ended); }, 30h))
     for (const auto& job : jobs_)
       if (!has_ended(job))
         auditor_.breach(fmt::format(
             "job {} is still {} long after everything healed", job.first,
             ledger::name(w_.state(job.first))));
-  w_.advance(1h);  // late words
 }
 
 void simulation::check_job(const std::string& id, const order& what) {
@@ -266,6 +282,9 @@ void simulation::check_nothing_left() {
   w_.advance(10min);
   for (auto* node : nodes_) {
     if (!is_empty(node)) auditor_.breach(node->name + " still holds an entry in its spool");
+    w_.stop_node(*node);  // inputs of offers that came to nothing wait for the next start
+    w_.start_node(*node);
+    w_.advance(1min);
     if (!node->services.artifacts->list().value().empty())
       auditor_.breach(node->name + " still holds files of jobs that are over");
     if (!std::filesystem::is_empty(w_.folder() / node->name / "spool"))
@@ -291,11 +310,19 @@ outcome simulation::run() {
     action();
   }
   w_.advance(some_time());
-  heal();
-  wait_for_ends();
+  if (nodes_.size() > 1 && chance_.below(3) == 0) {
+    auto& lost = some_node();
+    heal(&lost);
+    wait_for_ends(&lost);
+    w_.stop_node(lost);
+  }
+  heal(nullptr);
+  wait_for_ends(nullptr);
+  w_.advance(1h);  // late words
   for (const auto& [id, what] : jobs_) check_job(id, what);
   check_nothing_left();
-  for (const auto* message : {"ready", "ready again", "offer", "offer again", "status", "hello"})
+  for (const auto* message :
+       {"ready", "ready again", "offer", "offer again", "status", "hello", "refused by the ledger"})
     out_.happened[message] += weather_.seen(message);
   out_.breaches = auditor_.breaches();
   out_.trace = weather_.trace() ^ w_.system().trace();

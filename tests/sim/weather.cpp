@@ -66,6 +66,15 @@ milliseconds weather::stalls(const std::string& device) {
   return one_in(8) ? up_to(one_in(8) ? 40'000 : 500) : 0ms;
 }
 
+bool weather::ledger_is_full() {
+  if (calm_ || !world_) return false;
+  if (chance_.below(80) == 0) full_until_ = world_->now() + milliseconds{chance_.below(20'000)};
+  if (world_->now() > full_until_) return false;
+  ++seen_["refused by the ledger"];
+  note("the ledger's queue is full");
+  return true;
+}
+
 void weather::left(const std::string& node, const std::string& message) {
   ++seen_[message];
   note(node + " " + message);

@@ -20,7 +20,7 @@ class weather final : public conditions {
   void begin(world& in, auditor& by) { world_ = &in, auditor_ = &by; }
   // From now on everything passes, quickly.
   void calm();
-  // Nothing passes in that direction until then.
+  // Nothing passes in that direction until then, or until calm().
   void block(const std::string& node, direction way, std::chrono::microseconds until);
   // Into the trace; printed when told to.
   void note(const std::string& what);
@@ -32,6 +32,7 @@ class weather final : public conditions {
   bool comes_again(const std::string& message) override;
   std::chrono::milliseconds again_after() override;
   std::chrono::milliseconds stalls(const std::string& device) override;
+  bool ledger_is_full() override;
   void left(const std::string& node, const std::string& message) override;
   void moved(
       const ledger::asked_edge& asked, const base::result<ledger::job>& before,
@@ -45,6 +46,7 @@ class weather final : public conditions {
   world* world_ = nullptr;
   auditor* auditor_ = nullptr;
   std::map<std::string, std::array<std::chrono::microseconds, 2>> blocked_until_;
+  std::chrono::microseconds full_until_{0};  // the ledger's queue
   std::map<std::string, int> seen_;
   std::uint64_t trace_ = 0xcbf29ce484222325u;
 };
