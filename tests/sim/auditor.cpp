@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <boost/json.hpp>
 
 #include "actors/wire_json.hpp"
@@ -29,9 +30,10 @@ void auditor::moved(
     breach(fmt::format("{}: the word of {}, granted to {}", what, *asked.node, before->node));
   if (after->fence != before->fence + asked.grants)
     breach(fmt::format("{}: fence {} after {}", what, after->fence, before->fence));
-  auto& known = fences_[asked.id];
-  if (after->fence < known) breach(fmt::format("{}: the fence went back from {}", what, known));
-  known = after->fence;
+  auto& known = jobs_[asked.id];
+  if (after->fence < known.fence)
+    breach(fmt::format("{}: the fence went back from {}", what, known.fence));
+  known = *after;
   if (ledger::is_final(before->state)) breach(what + ": it had ended");
   if (after->state == job_state::fetched && ++fetched_[asked.id] > 1) breach(what + ": twice");
 }
@@ -48,6 +50,14 @@ std::string auditor::stored_state(const std::string& node, const actors::job_ref
 void auditor::acknowledged(const std::string& node, const actors::job_ref& job) {
   if (stored_state(node, job).empty())
     breach(fmt::format("{} acknowledged {}, which is not on its disk", node, text_of(job)));
+  auto& newest = acknowledged_[node + "/" + job.id];
+  if (const auto known = jobs_.find(job.id); known != jobs_.end() && job.fence < newest) {
+    const auto& now = known->second;
+    const bool works = now.state == job_state::running || now.state == job_state::ready;
+    if (works && now.node == node && now.fence == newest)
+      breach(fmt::format("{} acknowledged {} while it holds fence {}", node, job.id, newest));
+  }
+  newest = std::max(newest, job.fence);
 }
 
 void auditor::said_ended(const std::string& node, const actors::job_ref& job) {
@@ -56,13 +66,12 @@ void auditor::said_ended(const std::string& node, const actors::job_ref& job) {
     breach(fmt::format("{} says {} has ended; on its disk it is '{}'", node, text_of(job), state));
 }
 
-std::optional<ledger::edge> auditor::outdated_edge(base::random_source& chance) const {
-  std::vector<const ledger::edge*> outdated;
+std::vector<ledger::edge> auditor::outdated_edges() const {
+  std::vector<ledger::edge> outdated;
   for (const auto& one : written_)
-    if (const auto now = fences_.find(one.id); now != fences_.end() && *one.fence < now->second)
-      outdated.push_back(&one);
-  if (outdated.empty()) return std::nullopt;
-  return *outdated[chance.below(outdated.size())];
+    if (const auto now = jobs_.find(one.id); now != jobs_.end() && *one.fence < now->second.fence)
+      outdated.push_back(one);
+  return outdated;
 }
 
 }  // namespace dlls::tests

@@ -3,12 +3,10 @@
 #pragma once
 #include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "actors/messages.hpp"
-#include "base/random.hpp"
 #include "ledger/records.hpp"
 #include "tests/sim/ordered_ledger.hpp"
 
@@ -24,21 +22,24 @@ class auditor {
   void moved(
       const ledger::asked_edge& asked, const base::result<ledger::job>& before,
       const base::result<ledger::job>& after);
-  // `received` follows the disk.
+  // `received` follows the disk, and nothing replaces a newer grant that the node works on.
   void acknowledged(const std::string& node, const actors::job_ref& job);
   // `ready` and `failed` follow the disk.
   void said_ended(const std::string& node, const actors::job_ref& job);
   void breach(std::string what) { breaches_.push_back(std::move(what)); }
 
-  // An edge that was asked for under a fence that is no longer the job's. Empty: there is none.
-  std::optional<ledger::edge> outdated_edge(base::random_source& chance) const;
+  // Every edge that was asked for under a fence that is no longer the job's.
+  std::vector<ledger::edge> outdated_edges() const;
+  // The jobs as the ledger last gave them, by id.
+  const std::map<std::string, ledger::job>& jobs() const { return jobs_; }
   const std::vector<std::string>& breaches() const { return breaches_; }
 
  private:
   std::string stored_state(const std::string& node, const actors::job_ref& job) const;
 
   std::filesystem::path folder_;
-  std::map<std::string, std::uint64_t> fences_;
+  std::map<std::string, ledger::job> jobs_;
+  std::map<std::string, std::uint64_t> acknowledged_;  // by NODE/ID, the highest fence
   std::map<std::string, int> fetched_;
   std::vector<ledger::edge> written_;  // under a fence
   std::vector<std::string> breaches_;

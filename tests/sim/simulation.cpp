@@ -87,7 +87,7 @@ void simulation::make_plan() {
   const auto faults = 3 + chance_.below(12);
   for (std::uint64_t i = 0; i < jobs; ++i) at(up_to(length / 2), [this] { submit(); });
   for (std::uint64_t i = 0; i < faults; ++i) at(up_to(length), [this] { fault(); });
-  for (int i = 0; i < 3; ++i) at(up_to(length), [this] { say_outdated(); });
+  for (int i = 0; i < 8; ++i) at(up_to(length), [this] { say_outdated(); });
   if (chance_.below(2)) at(up_to(length), [this] { cancel(); });
   for (int i = 0; i < 2; ++i) at(up_to(length), [this] { release_early(); });
 }
@@ -201,14 +201,25 @@ void simulation::release_early() {
 // As from a process that stood still since the last grant and does not know it.
 void simulation::say_outdated() {
   if (!w_.cloud()) return;
-  const auto edge = auditor_.outdated_edge(chance_);
-  if (!edge) return;
-  did("outdated edge", edge->id);
-  const auto moved = ledger::wait_for<ledger::job>(
-      [&](auto done) { w_.books()->advance(*edge, std::move(done)); });
-  if (moved)
-    auditor_.breach(fmt::format(
-        "job {}: an edge of fence {} was accepted under {}", edge->id, *edge->fence, moved->fence));
+  const auto refused = [&](const std::string& id, std::uint64_t fence, auto call) {
+    did("outdated word", id);
+    const auto moved = ledger::wait_for<ledger::job>(call);
+    if (moved)
+      auditor_.breach(fmt::format(
+          "job {}: a word under fence {} was taken; the job has {}", id, fence, moved->fence));
+  };
+  auto& books = *w_.books();
+  for (const auto& edge : auditor_.outdated_edges())
+    if (edge.from.contains(w_.state(edge.id)))
+      refused(edge.id, *edge.fence, [&](auto done) { books.advance(edge, std::move(done)); });
+  for (const auto& [id, known] : auditor_.jobs()) {
+    const auto job = w_.job(id);
+    if (job.fence < 2) continue;
+    const auto older = job.fence - 1;
+    refused(id, older, [&](auto done) { books.pause_job(id, older, "late", std::move(done)); });
+    refused(id, older, [&](auto done) { books.resume(id, job.node, older, std::move(done)); });
+    refused(id, older, [&](auto done) { books.grant(id, job.node, older, std::move(done)); });
+  }
 }
 
 // But for `lost`, which is dead, or hangs on a link that does not end; null: none is.
@@ -274,6 +285,8 @@ void simulation::check_job(const std::string& id, const order& what) {
 }
 
 void simulation::check_nothing_left() {
+  // Who is away when its jobs are released is told when it comes back.
+  if (chance_.below(2)) w_.cut(some_node(), 5min);
   for (const auto& [id, job] : jobs_)
     if (w_.state(id) == job_state::fetched && !w_.release(id))
       auditor_.breach("job " + id + " is not released");

@@ -48,7 +48,9 @@ microseconds weather::blocked(const std::string& node, direction way) {
   return std::max(0us, found->second[static_cast<std::size_t>(way)] - world_->now());
 }
 
-bool weather::comes_again(const std::string&) { return !calm_ && chance_.below(12) == 0; }
+bool weather::comes_again(const std::string& message) {
+  return !calm_ && chance_.below(message == "offer" ? 4 : 12) == 0;
+}
 milliseconds weather::again_after() {
   return milliseconds{chance_.below(chance_.below(4) == 0 ? 1'200'000 : 2'000)};
 }
