@@ -103,11 +103,6 @@ SAFEGUARDS = [
         "  if (!gone) return;",
         "The late end of a link does not end the one that replaced it."),
     Safeguard(
-        "ended-link-greets", "actors/coordinator_nodes.cpp",
-        "      gone != departed_.end() && gone->second >= who.epoch)",
-        "      false && gone != departed_.end() && gone->second >= who.epoch)",
-        "A hello that its link's end has overtaken makes no node linked."),
-    Safeguard(
         "stale-ready", "actors/coordinator_results.cpp",
         "  if (!job || job->node != word.node || ref_of(*job) != said.job || ledger::is_final(job->state))\n"
         "    co_return noted{true};\n  if (job->state == job_state::fetched)",

@@ -66,6 +66,8 @@ class simulation {
   void cancel();
   void release_early();
   void say_outdated();
+  void offer_outdated(node_process& node);
+  void check_held(const node_process& node);
   void heal(node_process* lost);
   void wait_for_ends(node_process* lost);
   void check_job(const std::string& id, const order& what);
@@ -208,6 +210,7 @@ void simulation::say_outdated() {
       auditor_.breach(fmt::format(
           "job {}: a word under fence {} was taken; the job has {}", id, fence, moved->fence));
   };
+  for (auto* node : nodes_) offer_outdated(*node);
   auto& books = *w_.books();
   for (const auto& edge : auditor_.outdated_edges())
     if (edge.from.contains(w_.state(edge.id)))
@@ -219,6 +222,37 @@ void simulation::say_outdated() {
     refused(id, older, [&](auto done) { books.pause_job(id, older, "late", std::move(done)); });
     refused(id, older, [&](auto done) { books.resume(id, job.node, older, std::move(done)); });
     refused(id, older, [&](auto done) { books.grant(id, job.node, older, std::move(done)); });
+  }
+}
+
+// As an offer that lay in some buffer since an older grant.
+void simulation::offer_outdated(node_process& node) {
+  if (!node.actor || !w_.cloud()) return;
+  for (const auto& entry : node.services.jobs->load().value()) {
+    auto order = entry.order;
+    const auto job = w_.job(order.job.id);
+    const bool works = job.node == node.name && job.fence == order.job.fence &&
+                       (job.state == job_state::running || job.state == job_state::ready);
+    if (!works || job.fence < 2) continue;
+    did("outdated offer", node.name);
+    --order.job.fence, --order.job.attempt;
+    w_.system().outside().ask(node.actor, 1min, order, [this, job, at = node.name](auto taken) {
+      if (taken)
+        auditor_.breach(fmt::format(
+            "{} took {} under fence {} while it held {}", at, job.id, job.fence - 1, job.fence));
+    });
+  }
+}
+
+// After a welcome a node holds what the ledger has granted to it, and nothing else.
+void simulation::check_held(const node_process& node) {
+  for (const auto& entry : node.services.jobs->load().value()) {
+    const auto& held = entry.order.job;
+    const auto job = w_.job(held.id);
+    if (job.node == node.name && job.fence == held.fence && !ledger::is_final(job.state)) continue;
+    auditor_.breach(fmt::format(
+        "{} was welcomed and still holds {} under fence {}; it is {} under {}, at {}", node.name,
+        held.id, held.fence, ledger::name(job.state), job.fence, job.node));
   }
 }
 
@@ -330,6 +364,11 @@ outcome simulation::run() {
     w_.stop_node(lost);
   }
   heal(nullptr);
+  if (chance_.below(2)) {
+    for (auto* node : nodes_) w_.cut(*node, 0ms);
+    w_.advance(3min);
+    for (const auto* node : nodes_) check_held(*node);
+  }
   wait_for_ends(nullptr);
   w_.advance(1h);  // late words
   for (const auto& [id, what] : jobs_) check_job(id, what);
