@@ -25,6 +25,13 @@ namespace {
 // What a TCP connection survives before either end calls it dead.
 constexpr auto patience = 30s;
 
+// Where a word of its node takes a job that was granted.
+job_state next_of(job_state now) {
+  if (now == job_state::offered) return job_state::running;
+  if (now == job_state::ready) return job_state::fetched;
+  return now == job_state::fetched ? job_state::released : job_state::ready;
+}
+
 class simulation {
  public:
   simulation(std::uint64_t seed, bool tell)
@@ -66,7 +73,7 @@ class simulation {
   void cancel();
   void release_early();
   void say_outdated();
-  void offer_outdated(node_process& node);
+  void bring_outdated(node_process& node);
   void check_held(const node_process& node);
   void heal(node_process* lost);
   void wait_for_ends(node_process* lost);
@@ -210,7 +217,7 @@ void simulation::say_outdated() {
       auditor_.breach(fmt::format(
           "job {}: a word under fence {} was taken; the job has {}", id, fence, moved->fence));
   };
-  for (auto* node : nodes_) offer_outdated(*node);
+  for (auto* node : nodes_) bring_outdated(*node);
   auto& books = *w_.books();
   for (const auto& edge : auditor_.outdated_edges())
     if (edge.from.contains(w_.state(edge.id)))
@@ -219,20 +226,28 @@ void simulation::say_outdated() {
     const auto job = w_.job(id);
     if (job.fence < 2) continue;
     const auto older = job.fence - 1;
+    if (!ledger::is_final(job.state) && job.state != job_state::queued) {
+      ledger::edge step{id, job.state, next_of(job.state)};
+      step.fence = older;
+      step.node = job.node;
+      refused(id, older, [&](auto done) { books.advance(step, std::move(done)); });
+    }
     refused(id, older, [&](auto done) { books.pause_job(id, older, "late", std::move(done)); });
     refused(id, older, [&](auto done) { books.resume(id, job.node, older, std::move(done)); });
     refused(id, older, [&](auto done) { books.grant(id, job.node, older, std::move(done)); });
   }
 }
 
-// As an offer that lay in some buffer since an older grant.
-void simulation::offer_outdated(node_process& node) {
+// As an offer that lay in some buffer since an older grant, and as a node that never heard of the
+// newer one.
+void simulation::bring_outdated(node_process& node) {
   if (!node.actor || !w_.cloud()) return;
   for (const auto& entry : node.services.jobs->load().value()) {
     auto order = entry.order;
     const auto job = w_.job(order.job.id);
     const bool works = job.node == node.name && job.fence == order.job.fence &&
-                       (job.state == job_state::running || job.state == job_state::ready);
+                       (job.state == job_state::running || job.state == job_state::ready ||
+                        job.state == job_state::fetched);
     if (!works || job.fence < 2) continue;
     did("outdated offer", node.name);
     --order.job.fence, --order.job.attempt;
@@ -240,6 +255,15 @@ void simulation::offer_outdated(node_process& node) {
       if (taken)
         auditor_.breach(fmt::format(
             "{} took {} under fence {} while it held {}", at, job.id, job.fence - 1, job.fence));
+    });
+    actors::from_node<actors::ready> word;
+    word.node = node.name;
+    word.message.job = order.job;
+    w_.system().outside().ask(w_.cloud(), 1min, word, [this, job](auto noted) {
+      if (noted && !noted->drop)
+        auditor_.breach(fmt::format(
+            "a result of {} under fence {} is of use; the job has {}", job.id, job.fence - 1,
+            job.fence));
     });
   }
 }
