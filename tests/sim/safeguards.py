@@ -124,11 +124,6 @@ SAFEGUARDS = [
         "  for (const auto& [id, order] : taking_) add(order.inputs);\n",
         "",
         "Inputs of an offer that is being taken are not removed with another job's."),
-    Safeguard(
-        "results-of-twins", "actors/node_work.cpp",
-        "      if (one.name != model_artifact && !artifacts->contains(one.sha256))\n",
-        "      if (false && one.name.empty())\n",
-        "A result is sealed only when its files are there, whatever went with another job."),
 ]
 
 
