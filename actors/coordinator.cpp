@@ -8,6 +8,7 @@
 #include "base/log.hpp"
 #include "base/random.hpp"
 #include "gateway/webhook.hpp"
+#include "runtime/sleep.hpp"
 
 namespace dlls::actors {
 using base::result;
@@ -50,6 +51,19 @@ runtime::task<result<ledger::job>> coordinator::advance(ledger::edge step) {
   if (moved && tells && services_.outbox_written) services_.outbox_written();
   if (moved) base::log_info("coordinator", "job {} is {}", moved->id, ledger::name(moved->state));
   co_return moved;
+}
+
+bool coordinator::may_pass(const base::error& why) {
+  return why.code == base::errc::unavailable || why.code == base::errc::storage_full ||
+         why.code == base::errc::resource_exhausted;
+}
+
+runtime::task<result<ledger::job>> coordinator::advance_surely(ledger::edge step) {
+  for (;;) {
+    auto moved = co_await advance(step);
+    if (moved || !may_pass(moved.error())) co_return moved;
+    co_await runtime::sleep(this, services_.timing.ledger_again);
+  }
 }
 
 ledger::edge coordinator::failing(

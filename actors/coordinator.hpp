@@ -177,6 +177,7 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   runtime::task<> run(ledger::job job, std::string node);
   runtime::task<> refused(ledger::job job, std::string node, base::error why);
   runtime::task<base::result<ledger::job>> pause_one(ledger::job job, std::string why);
+  runtime::task<base::result<ledger::job>> resume_one(ledger::job job, std::string node);
   runtime::task<> ask_when_late(std::string id, std::uint64_t fence);
   runtime::task<ledger::job> cancel_one(cancel_job order);
   runtime::task<ledger::job> release_one(release_job order);
@@ -217,6 +218,10 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   std::set<std::string> full_nodes() const;
 
   runtime::task<base::result<ledger::job>> advance(ledger::edge step);
+  // The same, again and again while the ledger cannot take it: for edges that nobody would repeat.
+  runtime::task<base::result<ledger::job>> advance_surely(ledger::edge step);
+  // Whether the ledger may take later what it did not take now.
+  static bool may_pass(const base::error& why);
   // The edge to `failed` with its event and webhook; fence and node are the caller's.
   ledger::edge failing(
       const ledger::job& job, ledger::state_set from, std::string_view code,

@@ -25,8 +25,6 @@ namespace {
 
 // Inputs read at the same time. One thread reads them; more would only fill its queue.
 constexpr std::size_t validations_max = 4;
-// When the ledger could not write, or its queue was full.
-constexpr auto try_again = std::chrono::seconds{5};
 
 constexpr ledger::state_set waiting_states{job_state::submitted, job_state::queued};
 constexpr ledger::state_set cancellable_states{job_state::submitted,    job_state::queued,
@@ -97,7 +95,7 @@ runtime::task<> coordinator::dispatch() {
   do {
     dispatch_again_ = false;
     auto jobs = co_await all_jobs(waiting_states);
-    if (!jobs) tasks().spawn(dispatch_later(try_again));
+    if (!jobs) tasks().spawn(dispatch_later(services_.timing.ledger_again));
     for (const auto& job : jobs ? *jobs : std::vector<ledger::job>{}) {
       if (busy_.contains(job.id)) continue;
       if (job.state == job_state::submitted) {
@@ -134,7 +132,8 @@ runtime::task<> coordinator::validate(std::string id) {
       step.event = line("files validated, waiting for a node");
     auto moved = co_await advance(step);
     // Otherwise the owner has cancelled meanwhile, or it is tried again.
-    if (!moved && !is_settled(moved.error())) co_await runtime::sleep(this, try_again);
+    if (!moved && !is_settled(moved.error()))
+      co_await runtime::sleep(this, services_.timing.ledger_again);
   }
   reading.give_up();
   mine.give_up();
@@ -150,7 +149,7 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
   auto granted = co_await ledger_.grant(job, node);
   if (!granted) {
     state_.end_lease(job.id);
-    if (!is_settled(granted.error())) tasks().spawn(dispatch_later(try_again));
+    if (!is_settled(granted.error())) tasks().spawn(dispatch_later(services_.timing.ledger_again));
     co_return;
   }
   paused_at_.erase(job.id);
@@ -182,7 +181,7 @@ runtime::task<> coordinator::run(ledger::job job, std::string node) {
     step.fence = granted->fence;
     step.node = node;
     step.event = line(fmt::format("received by node {}", node));
-    auto moved = co_await advance(step);
+    auto moved = co_await advance_surely(step);
     if (moved) {
       const auto after = reading_of(account);
       const std::chrono::duration<double> took = services_.clock->steady() - begun;
@@ -226,7 +225,7 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
       step.fence = job.fence;
       step.event = line(
           fmt::format("node {} has no room: {}", node, why.message), ledger::event_level::warn);
-      co_await advance(step);
+      co_await advance_surely(step);
       state_.end_lease(job.id);
       tasks().spawn(dispatch_later(services_.timing.full_pause));  // other nodes get it meanwhile
       break;
@@ -234,7 +233,7 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
     default: {
       auto step = failing(job, job_state::offered, base::name(why.code), why.message);
       step.fence = job.fence;
-      auto moved = co_await advance(step);
+      auto moved = co_await advance_surely(step);
       if (moved) ended(*moved);
     }
   }
@@ -242,11 +241,14 @@ runtime::task<> coordinator::refused(ledger::job job, std::string node, error wh
 
 // One job to lost_contact.
 runtime::task<result<ledger::job>> coordinator::pause_one(ledger::job job, std::string why) {
-  auto reason = base::clip_utf8(why, ledger::limits::text_bytes_max);
-  auto paused = co_await ledger_.pause_job(job, std::move(reason));
-  state_.end_lease(job.id);
-  if (paused) paused_at_[job.id] = services_.clock->steady();
-  co_return paused;
+  const auto reason = base::clip_utf8(why, ledger::limits::text_bytes_max);
+  for (;;) {
+    auto paused = co_await ledger_.pause_job(job, reason);
+    state_.end_lease(job.id);
+    if (paused) paused_at_[job.id] = services_.clock->steady();
+    if (paused || !may_pass(paused.error())) co_return paused;
+    co_await runtime::sleep(this, services_.timing.ledger_again);
+  }
 }
 
 // A hung process still answers keepalives. So a job that has been silent past its deadline is asked

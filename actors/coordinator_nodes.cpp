@@ -67,7 +67,8 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
     auto step =
         failing(job, job_state::ready, "result_lost", "the node no longer holds the result");
     step.fence = job.fence;
-    if (auto moved = co_await advance(step)) ended(*moved);
+    auto moved = co_await advance_surely(step);
+    if (moved) ended(*moved);
   }
   for (auto& job : plan.pick_up) tasks().spawn(pick_up(job.id, node));
   for (auto& job : plan.regrant) {
@@ -84,7 +85,7 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
       continue;
     }
     step.fence = job.fence;
-    co_await advance(step);
+    co_await advance_surely(step);
   }
   begin_dispatch(wake{});
 }
@@ -92,7 +93,7 @@ runtime::task<> coordinator::settle(std::string node, reconciliation plan) {
 // The node holds it under our fence: it runs there, or has already ended there and says so itself.
 runtime::task<> coordinator::resume(ledger::job job, std::string node) {
   if (job.state == job_state::lost_contact) {
-    auto back = co_await ledger_.resume(job, node);
+    auto back = co_await resume_one(job, node);
     if (!back) co_return;
     paused_at_.erase(job.id);
     job = *back;
@@ -101,13 +102,22 @@ runtime::task<> coordinator::resume(ledger::job job, std::string node) {
     ledger::edge step{job.id, job_state::offered, job_state::running};
     step.fence = job.fence;
     step.node = node;
-    auto moved = co_await advance(step);
+    auto moved = co_await advance_surely(step);
     if (!moved) co_return;
     job = *moved;
   }
   state_.lease(node, job.id);
   tasks().spawn(ask_when_late(job.id, job.fence));
   watch_again(job);
+}
+
+runtime::task<base::result<ledger::job>> coordinator::resume_one(
+    ledger::job job, std::string node) {
+  for (;;) {
+    auto back = co_await ledger_.resume(job, node);
+    if (back || !may_pass(back.error())) co_return back;
+    co_await runtime::sleep(this, services_.timing.ledger_again);
+  }
 }
 
 void coordinator::see_off(departure who) {
@@ -123,15 +133,18 @@ void coordinator::see_off(departure who) {
 }
 
 runtime::task<> coordinator::pause_jobs(std::string node, std::string why) {
-  if (find_connected(node)) co_return;
-  auto paused = co_await ledger_.pause(node, why);
-  if (!paused) {
+  while (!find_connected(node)) {
+    auto paused = co_await ledger_.pause(node, why);
+    if (paused) {
+      for (const auto& job : *paused) {
+        state_.end_lease(job.id);
+        paused_at_[job.id] = services_.clock->steady();
+      }
+      tasks().spawn(await_return(node));  // it may have ended while this was tried again
+      break;
+    }
     base::log_error("coordinator", "jobs of {} not paused: {}", node, paused.error().text());
-    co_return;
-  }
-  for (const auto& job : *paused) {
-    state_.end_lease(job.id);
-    paused_at_[job.id] = services_.clock->steady();
+    co_await runtime::sleep(this, services_.timing.ledger_again);
   }
 }
 

@@ -201,12 +201,7 @@ runtime::task<coordinator::pulled> coordinator::pick_up_once(
   }
   step.fence = job->fence;
   auto moved = co_await advance(step);
-  if (!moved) {
-    co_return moved.error().code == errc::unavailable || moved.error().code == errc::storage_full ||
-            moved.error().code == errc::resource_exhausted
-        ? pulled::again
-        : pulled::settled;
-  }
+  if (!moved) co_return may_pass(moved.error()) ? pulled::again : pulled::settled;
   if (done) {
     const std::chrono::duration<double> took = services_.clock->steady() - begun;
     count_phase(id, "pick-up", before, after, took.count());

@@ -24,6 +24,8 @@ struct coordinator_timing {
   std::chrono::milliseconds waiting{std::chrono::hours{24 * 7}};
   // A pick-up that failed on an open link (a chunk came late, our disk was full) is tried again.
   std::chrono::milliseconds pick_up_again{std::chrono::seconds{30}};
+  // What the ledger could not take (its queue was full) is asked of it again.
+  std::chrono::milliseconds ledger_again{std::chrono::seconds{5}};
   // A node that refused for lack of space is offered nothing for this long.
   std::chrono::milliseconds full_pause{std::chrono::minutes{1}};
 };

@@ -141,3 +141,48 @@ TEST_CASE("who looks away before the ledger has answered is not left watching") 
   w.let_work(home);
   REQUIRE(until_state(w, id, job_state::fetched));
 }
+
+namespace {
+
+// A ledger whose queue is full for as long as the test wants.
+struct busy_ledger final : conditions {
+  bool full = false;
+  bool ledger_is_full() override { return full; }
+};
+
+}  // namespace
+
+TEST_CASE("a pause that the ledger could not take at once is asked for again") {
+  busy_ledger busy;
+  world w{seed_or(26), {}, &busy};
+  auto& home = w.add_node("home");
+  w.lose("ready");
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::running));
+  w.find_again();
+  w.add_node("other");
+  busy.full = true;
+  w.stop_node(home);  // for good
+  w.advance(20s);
+  busy.full = false;
+  REQUIRE(until_state(w, id, job_state::fetched));
+  CHECK(w.job(id).node == "other");
+}
+
+TEST_CASE("what follows an offer is asked of a busy ledger until it is written") {
+  busy_ledger busy;
+  world w{seed_or(27), {}, &busy};
+  w.add_node("home");
+  SECTION("the acknowledgement") {
+    w.lose("ready");
+    w.lose("offer answered");
+  }
+  SECTION("the refusal") { w.lose("fetch_input"); }
+  const auto id = w.submit({content});
+  REQUIRE(until_state(w, id, job_state::offered));
+  busy.full = true;
+  w.find_again();
+  w.advance(15min);  // past the offer's time: the link stands, and nobody says hello
+  busy.full = false;
+  REQUIRE(until_state(w, id, job_state::fetched));
+}

@@ -33,121 +33,11 @@ bool open_scheduler::let_in() {
   return true;
 }
 
-// --- the wire
-
-namespace {
-
-template <class Message>
-std::string short_name() {
-  const std::string whole{runtime::wire_name<Message>()};
-  return whole.substr(whole.rfind(':') + 1);
-}
-// Longer than any test.
-constexpr auto ever = std::chrono::hours{24 * 365};
-
-}  // namespace
-
-wire::wire(caf::actor_config& config, world& in, std::string node, node_door at, cloud_door door)
-    : co_actor(config),
-      world_(in),
-      node_(std::move(node)),
-      at_(std::move(at)),
-      door_(std::move(door)) {}
-
-wire::behavior_type wire::make_behavior() {
-  return {
-      serve(&wire::to_cloud<welcome, hello>),    serve(&wire::from_cloud<chunk, fetch_input>),
-      serve(&wire::to_cloud<noted, ready>),      serve(&wire::to_cloud<noted, failed>),
-      serve(&wire::tell_cloud<models_changed>),  serve(&wire::tell_cloud<progress>),
-      serve(&wire::to_node<received, offer>),    serve(&wire::from_node<chunk, pull>),
-      serve(&wire::to_node<released, release>),  serve(&wire::to_node<cancelled, cancel>),
-      serve(&wire::to_node<job_status, status>), serve(&wire::tell_node<watch>),
-      serve(&wire::from_node<piece, generate>),
-  };
-}
-
-void wire::on_exit() {
-  at_ = nullptr;
-  door_ = nullptr;
-}
-
-// Returns when the message may pass; a cut link lets nothing through until it is gone.
-runtime::task<> wire::pass(std::string name) {
-  if (!cut_ && !world_.is_lost(name) && world_.passes(node_, name)) cut_ = true;
-  if (cut_ || world_.is_lost(name)) co_await runtime::sleep(this, ever);
-}
-
-template <class Answer, class Message>
-runtime::task<Answer> wire::to_cloud(Message message) {
-  const auto name = short_name<Message>();
-  co_await pass(name);
-  auto answer = co_await runtime::try_ask(this, door_, ever, std::move(message));
-  co_await pass(name + " answered");
-  if (!answer) throw base::failure(answer.error());
-  co_return std::move(*answer);
-}
-
-template <class Answer, class Message>
-runtime::task<Answer> wire::to_node(Message message) {
-  const auto name = short_name<Message>();
-  co_await pass(name);
-  auto answer = co_await runtime::try_ask(this, at_, ever, std::move(message));
-  co_await pass(name + " answered");
-  if (!answer) throw base::failure(answer.error());
-  co_return std::move(*answer);
-}
-
-// A stream passes part by part, each as an answer.
-template <class Value, class Message>
-runtime::stream<Value> wire::from_cloud(Message message) {
-  const auto name = short_name<Message>();
-  co_await pass(name);
-  auto parts = runtime::subscribe(this, door_, ever, std::move(message));
-  for (;;) {
-    auto next = co_await parts.try_next();
-    co_await pass(name + " answered");
-    if (!next) throw base::failure(next.error());
-    if (!*next) co_return;
-    co_yield std::move(**next);
-  }
-}
-
-template <class Value, class Message>
-runtime::stream<Value> wire::from_node(Message message) {
-  const auto name = short_name<Message>();
-  co_await pass(name);
-  auto parts = runtime::subscribe(this, at_, ever, std::move(message));
-  for (;;) {
-    auto next = co_await parts.try_next();
-    co_await pass(name + " answered");
-    if (!next) throw base::failure(next.error());
-    if (!*next) co_return;
-    if constexpr (std::is_same_v<Value, chunk>)
-      if (world_.damages_chunk()) (*next)->bytes[0] ^= 1;
-    co_yield std::move(**next);
-  }
-}
-
-template <class Message>
-runtime::task<> wire::tell_cloud(Message message) {
-  co_await pass(short_name<Message>());
-  send(door_, std::move(message));
-}
-
-template <class Message>
-runtime::task<> wire::tell_node(Message message) {
-  co_await pass(short_name<Message>());
-  send(at_, std::move(message));
-}
-
 // --- the world
 
 namespace {
 
-std::shared_ptr<runtime::worker_pool> one_thread(std::string name) {
-  return std::make_shared<runtime::worker_pool>(
-      runtime::worker_pool::options{1, 1024, std::move(name)});
-}
+constexpr auto hold_for_good = std::chrono::hours{24 * 365};
 
 std::shared_ptr<ledger::artifact_store> open_store(const std::filesystem::path& folder) {
   return std::make_shared<ledger::artifact_store>(ledger::artifact_store::open(folder).value());
@@ -162,11 +52,18 @@ void wait_for(runtime::worker_pool& pool) {
 
 }  // namespace
 
-world::world(std::uint64_t seed, coordinator_timing timing)
+world::world(std::uint64_t seed, coordinator_timing timing, conditions* met)
     : chance_(seed),
       timing_(timing),
-      disk_(one_thread("cloud disk")),
+      met_(met ? met : &nothing_special_),
+      ordered_(met != nullptr),
+      disk_(make_pool("cloud disk")),
       artifacts_(open_store(folder_.path() / "cloud")) {
+  if (ordered_) {
+    auto made = std::make_unique<ledger_device>();
+    ledger_device_ = made.get();
+    devices_.push_back(std::move(made));
+  }
   runtime::system_options options;
   options.announce = wire_types::announce;
   options.configure = [this](caf::actor_system_config& config) {
@@ -180,6 +77,7 @@ world::world(std::uint64_t seed, coordinator_timing timing)
 }
 
 world::~world() {
+  met_ = &nothing_special_;
   for (auto& [name, node] : nodes_) {
     if (node->gate) let_work(*node);
     node->training_gate = nullptr;
@@ -189,6 +87,14 @@ world::~world() {
   stop_coordinator();
   settle();
   ledger_->close();
+  devices_.clear();
+}
+
+std::shared_ptr<runtime::worker_pool> world::make_pool(std::string name) {
+  auto pool = std::make_shared<runtime::worker_pool>(
+      runtime::worker_pool::options{1, 1024, name.substr(name.find(' ') + 1)});
+  if (ordered_) devices_.push_back(std::make_unique<pool_device>(std::move(name), pool));
+  return pool;
 }
 
 node_process& world::add_node(const std::string& name) {
@@ -203,9 +109,9 @@ node_process& world::add_node(const std::string& name) {
   services.artifacts = open_store(folder / "artifacts");
   services.cache = std::make_shared<model_cache>(*services.models, 1u << 30);
   services.compute = std::make_shared<kernels::thread_pool>(1);
-  services.disk = one_thread("disk");
-  services.training = one_thread("training");
-  services.answering = one_thread("answering");
+  services.disk = make_pool(name + " disk");
+  services.training = make_pool(name + " training");
+  services.answering = make_pool(name + " answering");
   services.seed = chance_();
   services.connect = [this, at = node.get()](auto exported, auto done, auto closed) {
     connect(*at, std::move(exported), std::move(done), std::move(closed));
@@ -219,10 +125,10 @@ void world::start_node(node_process& node) {
   settle();
 }
 
-void world::stop_node(node_process& node) {
+void world::stop_node(node_process& node, bool unheard) {
   if (!node.actor) return;
-  cut(node, 0ms);
   node.closed = nullptr;
+  cut(node, 0ms, unheard);
   system_->kill(node.actor);
   node.actor = nullptr;
   settle();
@@ -234,6 +140,10 @@ void world::start_coordinator() {
                 .value();
   coordinator_services services;
   services.jobs = ledger_;
+  if (ordered_)
+    services.jobs = ledger_device_->at = std::make_shared<ledger::ordered_ledger>(
+        ledger_, [this](const auto&... edge) { met_->moved(edge...); },
+        [this] { return met_->ledger_is_full(); });
   services.artifacts = artifacts_;
   services.disk = disk_;
   services.clock = &system_->base_clock();
@@ -242,10 +152,15 @@ void world::start_coordinator() {
   settle();
 }
 
-void world::stop_coordinator() {
+void world::stop_coordinator(bool unheard) {
+  if (ordered_) {
+    while (ledger_device_->has_work() && chance_.below(4) != 0) ledger_device_->work();
+    ledger_device_->at->drop_all();
+  }
   system_->kill(coordinator_);
   coordinator_ = nullptr;
-  for (auto& [name, node] : nodes_) cut(*node, 0ms);
+  for (auto& [name, node] : nodes_) cut(*node, 0ms, unheard);
+  for (auto& [epoch, door] : std::exchange(doors_, {})) system_->kill(door);
   settle();
   ledger_->close();
 }
@@ -263,11 +178,12 @@ void world::connect(
   services.jobs = ledger_;
   services.artifacts = artifacts_;
   services.disk = disk_;
+  if (ordered_) services.jobs = ledger_device_->at;
   const auto door = system_->spawn<actors::door>(std::move(services));
   const auto link = system_->spawn<wire>(
       *this, node.name, caf::actor_cast<node_door>(exported), caf::actor_cast<cloud_door>(door));
   node.link = caf::actor_cast<caf::actor>(link);
-  node.door = caf::actor_cast<caf::actor>(door);
+  doors_[epochs_] = caf::actor_cast<caf::actor>(door);
   node.epoch = epochs_;
   node.closed = std::move(closed);
   session fresh;
@@ -283,22 +199,26 @@ void world::connect(
 void world::cut(node_process& node, milliseconds away, bool uneven) {
   node.no_link_until = std::max(node.no_link_until, system_->elapsed() + away);
   if (!node.link) return;
-  system_->kill(node.link);
-  system_->kill(node.door);
-  node.link = node.door = nullptr;
+  const auto some = [&] { return milliseconds{uneven ? chance_.below(90'000) : 0}; };
+  const auto cloud_learns = some(), node_learns = some();
+  const auto link = std::exchange(node.link, nullptr);
+  static_cast<wire*>(caf::actor_cast<caf::abstract_actor*>(link))
+      ->cut(now() + cloud_learns, now() + node_learns);
+  later(std::max(cloud_learns, node_learns), [this, link] { system_->kill(link); });
   departure gone;
   gone.node = node.name;
   gone.epoch = node.epoch;
   gone.why = "the test cut it";
-  auto tell_cloud = [to = coordinator_, gone] {
+  later(cloud_learns, [this, to = coordinator_, gone] {
+    if (const auto door = doors_.find(gone.epoch); door != doors_.end()) {
+      system_->kill(door->second);
+      doors_.erase(door);
+    }
     if (to) caf::anon_send(to, gone);
-  };
-  auto tell_node = [closed = std::exchange(node.closed, nullptr)] {
+  });
+  later(node_learns, [closed = std::exchange(node.closed, nullptr)] {
     if (closed) closed("the test cut it");
-  };
-  auto some = [&] { return milliseconds{uneven ? chance_.below(90'000) : 0}; };
-  later(some(), tell_cloud);
-  later(some(), tell_node);
+  });
 }
 
 namespace {
@@ -326,7 +246,7 @@ class delayed_action final : public caf::event_based_actor {
 
 void world::later(milliseconds by, std::function<void()> action) {
   if (by == 0ms) return action();
-  system_->actors().spawn<delayed_action>(by, std::move(action));
+  system_->spawn<delayed_action>(by, std::move(action));
 }
 
 void world::hold_work(node_process& node) {
@@ -372,26 +292,28 @@ void world::cut_at_random(double probability, int cuts_max) {
   cuts_left_ = cuts_max;
 }
 
-bool world::passes(const std::string& name, const std::string& message) {
+std::chrono::microseconds world::now() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(system_->now());
+}
+
+void world::passes(const std::string& name, const std::string& message) {
   auto& node = *nodes_.at(name);
   ++passed_[message];
   if (message == cut_name_ && --cut_nth_ == 0) {
     cut_name_.clear();
-    cut(node, cut_away_);
-    return true;
+    return cut(node, cut_away_);
   }
   if (cuts_left_ > 0 && chance_.uniform() < cut_probability_) {
     --cuts_left_;
     // Mostly short; sometimes longer than the grace period.
     cut(node, milliseconds{chance_.below(chance_.below(4) == 0 ? 1'500'000 : 20'000)}, true);
-    return true;
   }
-  return false;
 }
 
 // --- jobs
 
-std::string world::submit(const std::vector<std::string>& contents, int rounds) {
+std::string world::submit(
+    const std::vector<std::string>& contents, int rounds, const std::string& id) {
   boost::json::array inputs;
   ledger::new_job order;
   for (const auto& content : contents) {
@@ -407,6 +329,7 @@ std::string world::submit(const std::vector<std::string>& contents, int rounds) 
     inputs.push_back(to_json(one));
     order.inputs.push_back(one.sha256);
   }
+  order.id = id;
   order.owner = "me";
   order.kind = "checksum";
   order.spec_json = boost::json::serialize(
@@ -476,7 +399,8 @@ base::result<ledger::job> world::release(const std::string& id) {
 
 std::vector<ledger::outbox_row> world::webhooks() {
   auto due = ledger::wait_for<std::vector<ledger::outbox_row>>([&](auto done) {
-    ledger_->claim_due(system_->base_clock().wall().count(), ever / 1ms, 1000, std::move(done));
+    ledger_->claim_due(
+        system_->base_clock().wall().count(), hold_for_good / 1ms, 1000, std::move(done));
   });
   for (auto& row : due.value()) webhooks_.push_back(std::move(row));
   return webhooks_;
@@ -497,7 +421,29 @@ void world::flush() {
   }
 }
 
+void world::settle_in_order() {
+  for (;;) {
+    do system_->run();
+    while (scheduler_->let_in());
+    std::vector<device*> ready;
+    for (const auto& one : devices_) {
+      if (!one->has_work()) continue;
+      if (!one->not_before) {
+        const auto pause = met_->stalls(one->name);
+        one->not_before = now() + pause;
+        if (pause > 0ms) later(pause, [] {});  // a moment at which time stops for us
+      }
+      if (*one->not_before <= now() || met_ == &nothing_special_) ready.push_back(one.get());
+    }
+    if (ready.empty()) return;
+    auto& next = *ready[chance_.below(ready.size())];
+    next.not_before.reset();
+    next.work();
+  }
+}
+
 void world::settle() {
+  if (ordered_) return settle_in_order();
   do {
     do system_->run();
     while (scheduler_->let_in());

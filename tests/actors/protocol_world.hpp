@@ -1,6 +1,8 @@
 // A coordinator and its nodes in one virtual system, with links made of actors: everything but the
 // sockets. Time is virtual; the ledger and the disk are real and on threads of their own, and the
-// world lets time pass only when they are idle.
+// world lets time pass only when they are idle. With `conditions` it is a simulation: these threads
+// work one at a time, in an order that the seed decides, while the actors rest, so that the same
+// seed gives the same run.
 //
 //   world w{seed};
 //   auto& home = w.add_node("home");
@@ -25,7 +27,9 @@
 #include "actors/message_types.hpp"
 #include "actors/node.hpp"
 #include "gateway/backend.hpp"
+#include "tests/actors/protocol_wire.hpp"
 #include "tests/ledger/ledger_fixture.hpp"
+#include "tests/sim/devices.hpp"
 #include "tests/support/turnstile.hpp"
 #include "tests/support/virtual_system.hpp"
 
@@ -47,50 +51,13 @@ class open_scheduler final : public caf::scheduler::test_coordinator {
   std::deque<caf::resumable*> waiting_;
 };
 
-class world;
-
-// Both ends of one link. Speaks to the node as its door, to the door as the node.
-using wire_interface = actors::cloud_door::extend_with<actors::node_door>;
-class wire final : public runtime::co_actor<wire_interface> {
- public:
-  wire(
-      caf::actor_config& config, world& in, std::string node, actors::node_door at,
-      actors::cloud_door door);
-  behavior_type make_behavior() override;
-  // Both ends hold the wire: without this the three would keep each other's memory for good.
-  void on_exit() override;
-  void cut() { cut_ = true; }
-
- private:
-  template <class Answer, class Message>
-  runtime::task<Answer> to_cloud(Message message);
-  template <class Answer, class Message>
-  runtime::task<Answer> to_node(Message message);
-  template <class Value, class Message>
-  runtime::stream<Value> from_cloud(Message message);
-  template <class Value, class Message>
-  runtime::stream<Value> from_node(Message message);
-  template <class Message>
-  runtime::task<> tell_cloud(Message message);
-  template <class Message>
-  runtime::task<> tell_node(Message message);
-  runtime::task<> pass(std::string name);
-
-  world& world_;
-  std::string node_;
-  actors::node_door at_;
-  actors::cloud_door door_;
-  bool cut_ = false;
-};
-
 // One node's process: its disk outlives it.
 struct node_process {
   std::string name;
   actors::node_services services;
   actors::node_actor actor;  // null: not running
   caf::actor link;           // the wire, null without one
-  caf::actor door;
-  std::uint64_t epoch = 0;  // of the link
+  std::uint64_t epoch = 0;   // of the link
   std::function<void(std::string)> closed;
   std::chrono::milliseconds no_link_until{0};
   std::shared_ptr<std::promise<void>> gate;                  // while set, work stands still
@@ -100,7 +67,9 @@ struct node_process {
 
 class world {
  public:
-  explicit world(std::uint64_t seed, actors::coordinator_timing timing = {});
+  // The conditions, when given, outlive the world.
+  explicit world(
+      std::uint64_t seed, actors::coordinator_timing timing = {}, conditions* met = nullptr);
   ~world();
 
   virtual_system& system() { return *system_; }
@@ -113,9 +82,12 @@ class world {
   const std::filesystem::path& folder() const { return folder_.path(); }
 
   node_process& add_node(const std::string& name);
-  void stop_node(node_process& node);
+  // Cut off from its power: the cloud learns of it at once, or at some time when `unheard`.
+  void stop_node(node_process& node, bool unheard = false);
   void start_node(node_process& node);
-  void stop_coordinator();
+  // What it has asked of the ledger and got no answer to is done or not, as chance will have it.
+  // The nodes learn of it at once, or at some time when `unheard`.
+  void stop_coordinator(bool unheard = false);
   void start_coordinator();  // opens the ledger anew
 
   // Both sides learn of it, at times of their own when `uneven`.
@@ -153,8 +125,9 @@ class world {
   // Each message that passes cuts its link with this probability, `cuts_max` times in all.
   void cut_at_random(double probability, int cuts_max);
 
-  // A checksum job over these contents.
-  std::string submit(const std::vector<std::string>& contents, int rounds = 1);
+  // A checksum job over these contents. Without an id the ledger makes one.
+  std::string submit(
+      const std::vector<std::string>& contents, int rounds = 1, const std::string& id = {});
   ledger::job job(const std::string& id);
   ledger::job_state state(const std::string& id) { return job(id).state; }
   std::vector<ledger::event> events(const std::string& id);
@@ -174,9 +147,14 @@ class world {
       std::function<bool()> condition, std::chrono::milliseconds limit = std::chrono::hours{1});
   void advance(std::chrono::milliseconds by);
 
+  // In virtual time, once: on a turn of its own, so it must not let time pass.
+  void later(std::chrono::milliseconds by, std::function<void()> action);
+
   // --- for wires
-  // Whether the link must go down now.
-  bool passes(const std::string& node, const std::string& name);
+  std::chrono::microseconds now();
+  conditions& met() { return *met_; }
+  // Counts it; cuts the link when it is time for that.
+  void passes(const std::string& node, const std::string& name);
   bool damages_chunk() { return damaged_chunks_ > 0 && damaged_chunks_-- > 0; }
   bool is_lost(const std::string& name) const { return lost_.contains(name); }
 
@@ -185,20 +163,28 @@ class world {
       node_process& node, caf::strong_actor_ptr exported,
       std::function<void(base::result<actors::session>)> done,
       std::function<void(std::string)> closed);
-  void later(std::chrono::milliseconds by, std::function<void()> action);
   void flush();
+  void settle_in_order();
+  // One thread's, which in a simulation works when it is let.
+  std::shared_ptr<runtime::worker_pool> make_pool(std::string name);
 
   ledger::scratch_folder folder_;
   base::random_source chance_;
   actors::coordinator_timing timing_;
+  conditions nothing_special_;
+  conditions* met_;
+  bool ordered_;
+  std::vector<std::unique_ptr<device>> devices_;
+  ledger_device* ledger_device_ = nullptr;
   std::shared_ptr<runtime::worker_pool> disk_;
   std::shared_ptr<ledger::artifact_store> artifacts_;
   std::map<std::string, std::unique_ptr<node_process>> nodes_;
   open_scheduler* scheduler_ = nullptr;
   std::unique_ptr<virtual_system> system_;
   ledger::sqlite_options ledger_options_ = ledger::test_options();
-  std::shared_ptr<ledger::ledger> ledger_;
+  std::shared_ptr<ledger::ledger> ledger_;  // the real one
   actors::coordinator_actor coordinator_;
+  std::map<std::uint64_t, caf::actor> doors_;  // by epoch, until the cloud knows of their end
   std::uint64_t epochs_ = 0;
   int damaged_chunks_ = 0;
   std::vector<ledger::outbox_row> webhooks_;

@@ -128,6 +128,8 @@ class virtual_system {
     return std::move(**result);
   }
 
+  // Virtual time since the start, as exact as the timers are.
+  duration now() { return clock().current_time.time_since_epoch(); }
   // Virtual time since the start.
   std::chrono::milliseconds elapsed() {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
