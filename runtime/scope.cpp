@@ -7,6 +7,23 @@
 
 namespace dlls::runtime {
 namespace detail {
+namespace {
+
+// "actors::node::make_behavior" out of what the compiler says, without the types around it.
+std::string_view bare_name(std::string_view function) {
+  std::size_t begin = 0, depth = 0;
+  for (std::size_t i = 0; i < function.size(); ++i) {
+    const char c = function[i];
+    if (c == '<') ++depth;
+    if (c == '>' && depth > 0) --depth;
+    if (depth > 0) continue;
+    if (c == ' ') begin = i + 1;
+    if (c == '(') return function.substr(begin, i - begin);
+  }
+  return function;
+}
+
+}  // namespace
 
 class scope_child final : public job, public chore, public tagged_hook<scope_tag> {
  public:
@@ -21,7 +38,8 @@ class scope_child final : public job, public chore, public tagged_hook<scope_tag
   std::string name() const override {
     const std::string_view path{where_.file_name()};
     return fmt::format(
-        "{}:{} {}", path.substr(path.rfind('/') + 1), where_.line(), where_.function_name());
+        "{}:{} {}", path.substr(path.rfind('/') + 1), where_.line(),
+        bare_name(where_.function_name()));
   }
 
  private:
