@@ -47,6 +47,7 @@ TEST_CASE("the socket answers JSON and text, to its own user alone by its mode")
   const auto path = folder.path() / "inspect.sock";
   auto host = rt::make_system({.workers = 2});
   auto p = host->actors().spawn<porter>();
+  REQUIRE(rt::outside{host->actors()}.ask_wait(p, 60s, hello{"x"}));  // it has begun
   {
     auto served = rt::inspect_server::open(host->actors(), path);
     REQUIRE(served);
