@@ -19,6 +19,7 @@
 #include "base/sha256.hpp"
 #include "gateway/webhook.hpp"
 #include "ledger/sqlite_ledger.hpp"
+#include "runtime/inspect_server.hpp"
 #include "runtime/link/endpoint.hpp"
 #include "runtime/system.hpp"
 
@@ -79,6 +80,7 @@ struct cloud::parts {
   std::shared_ptr<runtime::worker_pool> disk, network;
   node_registry nodes;
   std::unique_ptr<runtime::system_host> host;
+  std::unique_ptr<runtime::inspect_server> inspection;  // null: it could not be opened
   std::shared_ptr<runtime::outside> outside;
   coordinator_actor coordinator;
   outbox_actor outbox;
@@ -97,6 +99,7 @@ struct cloud::parts {
   link::enrolment enrolment();
 
   ~parts() {
+    inspection.reset();
     endpoint.reset();  // first: no door may speak to a coordinator that is gone
     if (host) {
       caf::scoped_actor self{host->actors()};
@@ -167,6 +170,7 @@ void cloud::parts::spawn_actors() {
   system.announce = wire_types::announce;
   host = runtime::make_system(system);
   auto& actors = host->actors();
+  inspection = open_inspection(actors, options.state);
   outbox_services sending;
   sending.jobs = jobs;
   sending.network = network;

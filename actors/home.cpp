@@ -10,6 +10,7 @@
 #include "base/file.hpp"
 #include "base/log.hpp"
 #include "base/random.hpp"
+#include "runtime/inspect_server.hpp"
 #include "runtime/link/endpoint.hpp"
 #include "runtime/system.hpp"
 
@@ -43,6 +44,7 @@ struct home::parts {
   node_services services;
   std::vector<spool_entry> held;
   std::unique_ptr<runtime::system_host> host;
+  std::unique_ptr<runtime::inspect_server> inspection;  // null: it could not be opened
   std::unique_ptr<link::endpoint> endpoint;
   node_actor node;
 
@@ -53,6 +55,7 @@ struct home::parts {
       std::function<void(std::string)> closed);
 
   ~parts() {
+    inspection.reset();
     if (host && node) {
       caf::scoped_actor self{host->actors()};
       self->send_exit(node, caf::exit_reason::user_shutdown);
@@ -129,6 +132,7 @@ void home::parts::start_node() {
   system.network = true;
   system.announce = wire_types::announce;
   host = runtime::make_system(system);
+  inspection = open_inspection(host->actors(), options.state);
   endpoint = std::make_unique<link::endpoint>(host->actors(), link_options());
   services.connect = [this](auto exported, auto done, auto closed) {
     connect(std::move(exported), std::move(done), std::move(closed));

@@ -18,4 +18,12 @@ void end_process_with(const caf::actor& root, const char* name) {
   });
 }
 
+std::unique_ptr<runtime::inspect_server> open_inspection(
+    caf::actor_system& actors, const std::filesystem::path& state) {
+  auto opened = runtime::inspect_server::open(actors, state / "inspect.sock");
+  if (opened) return std::move(*opened);
+  base::log_warning("process", "`dlls inspect` will not work: {}", opened.error().text());
+  return nullptr;
+}
+
 }  // namespace dlls::actors

@@ -62,6 +62,7 @@ void add_node(program& to);         // node, up
 void add_client(program& to);       // chat, submit, models
 void add_owner(program& to);        // enroll, nodes, keys, webhook
 void add_jobs(program& to);         // jobs list|show|watch, fetch, cancel, release
+void add_inspect(program& to);      // inspect
 void add_model_tools(program& to);  // tokenize, eval
 
 }  // namespace dlls::cli

@@ -9,5 +9,6 @@ int main(int argc, char** argv) {
   dlls::cli::add_client(program);
   dlls::cli::add_owner(program);
   dlls::cli::add_jobs(program);
+  dlls::cli::add_inspect(program);
   return dlls::cli::run(program, argc, argv);
 }

@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <ctime>
 #include <future>
+#include <thread>
 #include <vector>
 
 #include "runtime/ask.hpp"
@@ -127,6 +128,13 @@ void look(int actors, int tasks) {
     kept.push_back(w.actors->spawn<co_echo>());
     for (int n = 0; n < tasks; ++n) caf::anon_send(kept.back(), -1);
   }
+  const auto begun = [&] {
+    const auto all = rt::inspect(*w.actors, {.within = 60s});
+    return std::all_of(all.begin(), all.end(), [&](const rt::actor_view& one) {
+      return one.tasks.size() == static_cast<std::size_t>(tasks);
+    });
+  };
+  while (!begun()) std::this_thread::yield();
   const auto began = std::chrono::steady_clock::now();
   const auto seen = rt::inspect(*w.actors, {.within = 60s});
   fmt::print(

@@ -302,6 +302,7 @@ TEST_CASE("an actor that blocks its thread is busy, the others answer") {
   std::promise<void> begun, end;
   auto stuck = host->actors().spawn<blocker>(&begun, end.get_future().share());
   auto fine = host->actors().spawn<porter>();
+  REQUIRE(rt::outside{host->actors()}.ask_wait(fine, 60s, hello{"x"}));  // it has begun
   CHECK(rt::inspect(host->actors(), {.within = 60s}).size() == 2);
   caf::anon_send(stuck, 1);
   begun.get_future().wait();
@@ -373,5 +374,6 @@ TEST_CASE("actors come and go on several threads while somebody looks") {
   }
   over = true;
   looking.get();
-  CHECK(rt::inspect(host->actors(), {.within = 60s}).size() <= 3);
+  host->actors().await_all_actors_done();
+  CHECK(rt::inspect(host->actors()).empty());
 }

@@ -129,6 +129,17 @@ TEST_CASE("a peer may cancel and grant, to the exported actor, and order nothing
   }
 }
 
+TEST_CASE("no signal comes from a peer: neither the clock's, nor an end's, nor a look's") {
+  using dlls::runtime::detail::call_id, dlls::runtime::detail::call_kind;
+  for (const std::uint64_t number : {std::uint64_t{0}, std::uint64_t{1}, call_id::number_max}) {
+    guarded g{true};
+    REQUIRE_FALSE(g.incoming(client_handshake(g.system, made_up_node(1))));
+    const call_id signal{call_kind::signal, 0, number};
+    CHECK(g.incoming(message_frame(
+        g.system, 5, exported, caf::make_message(), signal.response().integer_value())));
+  }
+}
+
 TEST_CASE("streams share the bulk lane in turn, each in its own order") {
   detail::bulk_lane lane;
   const auto header = [](std::uint64_t call) {
