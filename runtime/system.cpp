@@ -17,6 +17,9 @@ namespace {
 caf::actor_system_config& apply(caf::actor_system_config& config, const system_options& options) {
   const auto cores = std::max<std::size_t>(2, std::thread::hardware_concurrency());
   config.set("scheduler.max-threads", options.workers > 0 ? options.workers : cores);
+  config.set(
+      "scheduler.policy",
+      options.idle == idle_workers::sleep ? caf::atom("sharing") : caf::atom("stealing"));
   config.set("logger.verbosity", caf::atom("quiet"));
   announce_errors(config);
   list_actors(config);

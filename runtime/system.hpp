@@ -14,10 +14,18 @@ class actor_system_config;
 
 namespace dlls::runtime {
 
+// What workers do that have no work.
+enum class idle_workers {
+  sleep,  // until there is some: no wake-up, and an answer from another machine is taken up at once
+  poll,   // look for some, a hundred times a second each; messages between two busy actors of one
+          // system travel up to half again as fast
+};
+
 struct system_options {
   // Threads that run actors; 0: one a core, at least two (an actor that computes must not stop the
   // others).
   std::size_t workers = 0;
+  idle_workers idle = idle_workers::sleep;
   // Load CAF's network layer. It opens nothing by itself: our link hands it finished connections.
   bool network = false;
   // Announces message types: `runtime::message_list<...>::announce`, see announce.hpp.

@@ -60,7 +60,7 @@ double of_asio(int count, int lanes, bool with_deadline) {
 }
 
 double of_ours(int count, int lanes) {
-  auto host = rt::make_system({.workers = 2});
+  auto host = rt::make_system({.workers = 2, .idle = rt::idle_workers::poll});
   return count / ask_between_two(host->actors(), kind::coroutine, {count, lanes, count});
 }
 

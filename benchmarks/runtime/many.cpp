@@ -80,10 +80,8 @@ class raw_member : public member::base {
 };
 
 // Nanoseconds an ask.
-double ring(kind what, int actors, int count, caf::atom_value scheduler) {
-  auto host = rt::make_system({.workers = 2, .configure = [&](caf::actor_system_config& config) {
-                                 config.set("scheduler.policy", scheduler);
-                               }});
+double ring(kind what, int actors, int count, rt::idle_workers idle) {
+  auto host = rt::make_system({.workers = 2, .idle = idle});
   finish f{actors};
   std::vector<member> members;
   for (int i = 0; i < actors; ++i) {
@@ -108,15 +106,15 @@ double ring(kind what, int actors, int count, caf::atom_value scheduler) {
   return took / count * 1e9;
 }
 
-double ring_stealing(kind what, int actors, int count) {
-  return ring(what, actors, count, caf::atom("stealing"));
+double ring_polling(kind what, int actors, int count) {
+  return ring(what, actors, count, rt::idle_workers::poll);
 }
-double ring_sharing(kind what, int actors, int count) {
-  return ring(what, actors, count, caf::atom("sharing"));
+double ring_sleeping(kind what, int actors, int count) {
+  return ring(what, actors, count, rt::idle_workers::sleep);
 }
 
 double one_asker(kind what, int lanes, int count) {
-  auto host = rt::make_system({.workers = 2});
+  auto host = rt::make_system({.workers = 2, .idle = rt::idle_workers::poll});
   int warm = 2 * lanes;
   if (what != kind::coroutine && lanes > 10'000) {  // a few show how long CAF's own take then
     warm = 0;
@@ -149,7 +147,8 @@ int main(int argc, char** argv) {
     compare("asks of one actor", one_asker, many, count, rounds);
   }
   for (int many : {10, 1'000, 100'000}) {
-    compare("actors, sharing", ring_sharing, many, count, rounds);
+    compare("actors, idle workers sleep", ring_sleeping, many, count, rounds);
   }
-  for (int many : {10, 1'000}) compare("actors, stealing", ring_stealing, many, count, rounds);
+  for (int many : {10, 1'000})
+    compare("actors, idle workers poll", ring_polling, many, count, rounds);
 }
