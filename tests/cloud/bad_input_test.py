@@ -217,7 +217,7 @@ def other_authority(dlls):
         token = dlls.post("/v1/enrolments", {"name": "second"})["token"]
         said(join(dlls, token, port=stranger.link), 4, "token")
         # A node that has joined one coordinator and is pointed at another: no link, and it says why.
-        shutil.copytree(dlls.home / "node", stranger.home / "node")
+        shutil.copytree(dlls.home / "node", stranger.home / "node", ignore=shutil.ignore_patterns("*.sock"))
         stranger.spawn("node", "dlls", "node", "--join", f"127.0.0.1:{stranger.link}")
         until("the node says why, and the way out", lambda: "no link" in stranger.log("node")
               and "dlls node --rejoin" in stranger.log("node"))

@@ -188,7 +188,7 @@ double of_relayed_coroutines(int lanes) {
 
 // On CAF's own scheduler: the relay's frames are made on one thread and destroyed on another.
 double of_relayed_coroutines_on_threads(int lanes) {
-  auto host = rt::make_system({.workers = 2});
+  auto host = rt::make_system({.workers = 2, .idle = rt::idle_workers::poll});
   meter m;
   auto server = host->actors().spawn<co_echo>();
   auto between = host->actors().spawn<co_relay>(server);
