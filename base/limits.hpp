@@ -18,6 +18,8 @@ inline constexpr std::uint32_t protocol_version = 2;
 inline constexpr std::size_t chunk_bytes = 64u << 10;
 // One frame of the link: a chunk and its envelope; chat prompts are bounded below it.
 inline constexpr std::size_t frame_bytes_max = 1u << 20;
+// What waits for a peer that does not read: a hundred transfers of eight chunks.
+inline constexpr std::size_t unsent_bytes_max = 64u << 20;
 // A prompt, a set of messages or a job specification as it crosses the link.
 inline constexpr std::size_t request_bytes_max = 512u << 10;
 

@@ -6,10 +6,14 @@
 // The handler returns a stream<token> (stream.hpp), the asker subscribes (subscribe.hpp).
 #pragma once
 #include <caf/meta/type_name.hpp>
+#include <cstdint>
 #include <string>
 #include <utility>
 
 namespace dlls::runtime {
+
+// A subscriber's window is at most this many values, and a producer believes in no more.
+inline constexpr std::uint32_t window_max = 256;
 
 // One value of a streamed answer on its way. T is a message type: announced, copyable.
 template <class T>

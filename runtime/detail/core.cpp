@@ -156,7 +156,8 @@ void core::obey(const caf::mailbox_element& order) {
   if (!h) return;  // it has answered meanwhile
   const auto& content = order.content();
   if (content.match_elements<std::uint32_t>()) {
-    h->credit_ += content.get_as<std::uint32_t>(0);
+    // A peer that grants more than it can mean must not make a producer run away.
+    h->credit_ = std::min<std::uint64_t>(h->credit_ + content.get_as<std::uint32_t>(0), window_max);
     if (h->credit_ > 0 && h->yielding_) loop_.make_ready(*std::exchange(h->yielding_, nullptr));
   } else if (content.empty() && !h->detached_) {
     cancel(*h, {base::errc::cancelled, "the asker has cancelled"});

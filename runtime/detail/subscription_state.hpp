@@ -1,5 +1,6 @@
 // The receiving end of a stream.
 #pragma once
+#include <algorithm>
 #include <caf/mailbox_element.hpp>
 #include <chrono>
 #include <deque>
@@ -26,7 +27,7 @@ class subscription_state final : public watching_operation {
       : core_(c),
         callee_(std::move(callee)),
         within_(within),
-        window_(window > 0 ? window : 1),
+        window_(std::clamp(window, 1u, window_max)),
         request_(std::move(request)) {
     if (!callee_) end(base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
   }

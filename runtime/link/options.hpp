@@ -36,10 +36,17 @@ struct options {
   // The payload of one frame. Checked on arrival before a byte is allocated, and before sending: a
   // request of ours that is larger fails alone (caf::sec::invalid_argument), the link lives on.
   std::size_t frame_bytes_max = base::limits::frame_bytes_max;
+  // What may wait here for a peer that doesn't read, or that grants its streams more than it takes;
+  // more closes the link.
+  std::size_t unsent_bytes_max = base::limits::unsent_bytes_max;
   // Remote actors that may write to us over one link at a time; each costs a proxy.
   std::size_t remote_actors_max = 4096;
   // Requests of ours that a peer may leave unanswered; one more closes the link and fails them all.
   std::size_t pending_requests_max = 65'536;
+  // Requests of a peer that we have not answered; one more closes the link. Parts of streams that
+  // it has granted and not got, over all of them; one more closes it too.
+  std::size_t peer_requests_max = 65'536;
+  std::size_t peer_credit_max = 4096;
 };
 
 }  // namespace dlls::runtime::link

@@ -19,7 +19,7 @@ namespace {
 constexpr std::uint64_t exported = 9;
 
 struct guarded {
-  explicit guarded(bool server, detail::gate_limits limits = {1u << 20, 100, 100})
+  explicit guarded(bool server, detail::gate_limits limits = {1u << 20, 100, 100, 100, 1000})
       : gate(limits, allowed, server, system.node(), exported, [](const caf::node_id&) {
           return detail::gate::verdict{};
         }) {}
@@ -33,8 +33,10 @@ struct guarded {
     return gate.incoming(&unit, all.subspan(detail::frame_header::bytes));
   }
   detail::gate::verdict outgoing(const bytes& whole) {
-    return gate.outgoing(detail::frame_header::read(
-        std::as_bytes(std::span{whole}).first<detail::frame_header::bytes>()));
+    const auto all = std::as_bytes(std::span{whole});
+    return gate.outgoing(
+        detail::frame_header::read(all.first<detail::frame_header::bytes>()),
+        all.subspan(detail::frame_header::bytes));
   }
   bytes server_handshake(const caf::node_id& node) {
     return frame(
@@ -140,6 +142,62 @@ TEST_CASE("no signal comes from a peer: neither the clock's, nor an end's, nor a
   }
 }
 
+TEST_CASE("a peer may not grant more than a window, nor ask more than is answered") {
+  using dlls::runtime::detail::call_id, dlls::runtime::detail::call_kind;
+  const auto request = [](guarded& g, std::uint64_t number) {
+    const call_id call{call_kind::stream, 0, number};
+    return g.incoming(message_frame(
+        g.system, 5, exported, caf::make_message(chunk{1, "1"}), call.request().integer_value()));
+  };
+  const auto grant = [](guarded& g, std::uint64_t number, std::uint32_t parts) {
+    const call_id order{call_kind::order, 0, number};
+    return g.incoming(message_frame(
+        g.system, 5, exported, caf::make_message(parts), order.response().integer_value()));
+  };
+  const auto answer = [](guarded& g, std::uint64_t number, const caf::message& content) {
+    const call_id call{call_kind::stream, 0, number};
+    return g.outgoing(
+        message_frame(g.system, exported, 5, content, call.response().integer_value()));
+  };
+  const auto a_part = caf::make_message(dlls::runtime::part<chunk>{chunk{3, "x"}});
+  constexpr auto window = dlls::runtime::window_max;
+  const auto open = [](guarded& g) {
+    REQUIRE_FALSE(g.incoming(client_handshake(g.system, made_up_node(1))));
+  };
+  SECTION("over one stream") {
+    guarded g{true};
+    open(g);
+    CHECK_FALSE(request(g, 1));
+    CHECK_FALSE(grant(g, 1, window));
+    for (int i = 0; i < 10; ++i) CHECK_FALSE(answer(g, 1, a_part));
+    CHECK_FALSE(grant(g, 1, 10));
+    CHECK_THAT(grant(g, 1, 1).value(), Contains("more parts granted"));
+  }
+  SECTION("over all streams") {
+    guarded g{true};
+    open(g);
+    for (std::uint64_t n = 1; n <= 3; ++n) CHECK_FALSE(request(g, n));
+    for (std::uint64_t n = 1; n <= 3; ++n) CHECK_FALSE(grant(g, n, window));
+    CHECK_FALSE(answer(g, 3, caf::make_message()));  // its end gives back what it had
+    CHECK_FALSE(request(g, 4));
+    CHECK_FALSE(grant(g, 4, window));
+    CHECK_FALSE(request(g, 5));
+    CHECK_THAT(grant(g, 5, window).value(), Contains("more parts granted"));
+  }
+  SECTION("requests") {
+    guarded g{true};
+    open(g);
+    CHECK_FALSE(request(g, 1));
+    CHECK_THAT(request(g, 1).value(), Contains("under the number"));
+    guarded many{true};
+    open(many);
+    for (std::uint64_t n = 1; n <= 100; ++n) CHECK_FALSE(request(many, n));
+    CHECK_FALSE(answer(many, 50, caf::make_message()));
+    CHECK_FALSE(request(many, 101));
+    CHECK_THAT(request(many, 102).value(), Contains("requests at a time"));
+  }
+}
+
 TEST_CASE("streams share the bulk lane in turn, each in its own order") {
   detail::bulk_lane lane;
   const auto header = [](std::uint64_t call) {
@@ -164,7 +222,7 @@ TEST_CASE("the kernel's buffer follows the line") {
 }
 
 TEST_CASE("open requests are bounded, and handed over once when the link ends") {
-  guarded g{true, {1u << 20, 100, 3}};
+  guarded g{true, {1u << 20, 100, 3, 100, 1000}};
   const auto request = [&](std::uint64_t id) {
     return message_frame(g.system, 30, 5, caf::make_message(ping_atom::value, 1), id);
   };

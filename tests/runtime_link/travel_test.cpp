@@ -4,7 +4,7 @@
 
 #include <atomic>
 
-#include "link_fixture.hpp"
+#include "raw_peer.hpp"
 #include "runtime/ask.hpp"
 #include "runtime/co_actor.hpp"
 #include "runtime/sleep.hpp"
@@ -205,6 +205,43 @@ TEST_CASE("a part too large for the link ends the stream on both sides") {
   REQUIRE(failed.wait());
   CHECK_THAT(why, Catch::Matchers::Contains("too large"));
   REQUIRE(two.door_seen->destroyed.wait());
+}
+
+TEST_CASE("a peer that subscribes and reads nothing is cut off") {
+  using dlls::runtime::detail::call_id, dlls::runtime::detail::call_kind;
+  certificates from;
+  config settings;
+  caf::actor_system system{settings};
+  auto in = std::make_shared<seen>();
+  auto limits = test_options();
+  limits.unsent_bytes_max = 4u << 20;
+  link::endpoint listening{system, limits};
+  link::acceptor_events events;
+  events.make_door = [&](link::connection_ptr) {
+    return caf::actor_cast<caf::strong_actor_ptr>(system.spawn<streaming_door>(in));
+  };
+  std::string why;
+  flag closed;
+  events.closed = [&](link::connection_ptr, std::string reason) {
+    why = std::move(reason);
+    closed.raise();
+  };
+  const auto port =
+      listening.listen("127.0.0.1", 0, from.of("coordinator", "c0"), "node", std::move(events));
+  raw_peer peer{port.value(), {from.of("node", "n0"), link_protocol, 0}};
+  const auto door = read_greeting(peer, system).value().door;
+  peer.send(client_handshake(system, made_up_node(1)));
+  const call_id call{call_kind::stream, 0, 5}, order{call_kind::order, 0, 5};
+  peer.send(message_frame(
+      system, 7, door, caf::make_message(chunk{1'000'000'000, "65536"}),
+      call.request().integer_value()));
+  peer.send(message_frame(
+      system, 7, door, caf::make_message(dlls::runtime::window_max),
+      order.response().integer_value()));
+  REQUIRE(closed.wait());
+  CHECK_THAT(why, Catch::Matchers::Contains("takes nothing"));
+  REQUIRE(in->destroyed.wait());
+  CHECK(in->yielded <= static_cast<int>(dlls::runtime::window_max));
 }
 
 TEST_CASE("cancelling an ask ends the work on the other machine") {

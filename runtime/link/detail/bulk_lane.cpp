@@ -12,6 +12,7 @@ void bulk_lane::push(const frame_header& header, std::span<const char> frame) {
   if (found == streams_.end())
     found = streams_.insert(streams_.end(), stream{header.destination, header.request_id(), {}});
   found->frames.emplace_back(frame.begin(), frame.end());
+  bytes_ += frame.size();
 }
 
 std::optional<std::vector<char>> bulk_lane::pop() {
@@ -19,6 +20,7 @@ std::optional<std::vector<char>> bulk_lane::pop() {
   auto& first = streams_.front();
   auto frame = std::move(first.frames.front());
   first.frames.pop_front();
+  bytes_ -= frame.size();
   if (first.frames.empty())
     streams_.pop_front();
   else

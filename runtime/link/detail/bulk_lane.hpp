@@ -25,6 +25,7 @@ class bulk_lane {
   // Of the stream whose turn it is.
   std::optional<std::vector<char>> pop();
   bool empty() const noexcept { return streams_.empty(); }
+  std::size_t bytes() const noexcept { return bytes_; }
 
  private:
   struct stream {
@@ -33,6 +34,7 @@ class bulk_lane {
     std::deque<std::vector<char>> frames;
   };
   std::list<stream> streams_;  // those that have frames; the first is next
+  std::size_t bytes_ = 0;
 };
 
 }  // namespace dlls::runtime::link::detail

@@ -97,9 +97,13 @@ handover_ptr core::prepare(
   auto prepared = std::make_shared<handover>();
   prepared->state = link;
   prepared->tls = talk->tls();
-  prepared->limits = {opts_.frame_bytes_max, opts_.remote_actors_max, opts_.pending_requests_max};
+  prepared->limits = {
+      opts_.frame_bytes_max, opts_.remote_actors_max, opts_.pending_requests_max,
+      opts_.peer_requests_max, opts_.peer_credit_max};
   prepared->allowed = allowed_;
-  prepared->scribe = {opts_.frame_bytes_max, static_cast<int>(opts_.tcp_user_timeout.count())};
+  prepared->scribe = {
+      opts_.frame_bytes_max, opts_.unsent_bytes_max,
+      static_cast<int>(opts_.tcp_user_timeout.count())};
   const auto idle =
       talk->tls()->server() ? opts_.keepalive_idle_listening : opts_.keepalive_idle_dialing;
   tune(

@@ -9,6 +9,7 @@
 
 namespace dlls::runtime::link::detail {
 
+using runtime::window_max;
 using runtime::detail::call_kind;
 
 namespace {
@@ -61,6 +62,7 @@ class reader {
     skip(found.size());
     return found;
   }
+  std::span<const std::byte> rest() const { return rest_; }
   // What stands in front of a message's elements.
   std::optional<std::string_view> signature() {
     if (fixed(2) != std::uint64_t{0}) return std::nullopt;
@@ -176,7 +178,39 @@ gate::verdict gate::message_header(const frame_header& h) {
     return std::nullopt;
   }
   if (exported_ == 0 || h.destination != exported_) return "a receiver that is not exported";
+  if (h.is_request()) return request_header(h);
   return std::nullopt;
+}
+
+gate::verdict gate::request_header(const frame_header& h) {
+  const auto kind = h.call().kind();
+  if (h.call().is_ours() && kind != call_kind::call && kind != call_kind::stream)
+    return "a request of an unknown kind";
+  if (!peer_requests_.emplace(peer_call(h.source, h), 0).second)
+    return "a request under the number of one that is not answered";
+  if (peer_requests_.size() > limits_.peer_requests_max)
+    return fmt::format("more than {} requests at a time", limits_.peer_requests_max);
+  return std::nullopt;
+}
+
+// Cancels, or grants. One that comes after the answer is allowed, and means nothing.
+gate::verdict gate::order(std::span<const std::byte> content, std::string_view signature) {
+  if (signature == "@<>") return std::nullopt;
+  if (signature != "@<>+@u32") return "an order that neither cancels nor grants";
+  const auto parts = reader{content}.fixed(sizeof(std::uint32_t));
+  if (!parts) return "a truncated order";
+  const auto found = peer_requests_.find(peer_call(current_.source, current_));
+  if (found == peer_requests_.end()) return std::nullopt;
+  found->second += *parts;
+  peer_credit_ += *parts;
+  if (found->second > window_max || peer_credit_ > limits_.peer_credit_max)
+    return "more parts granted than may be under way";
+  return std::nullopt;
+}
+
+bool gate::is_part(const frame_header& h, std::string_view signature) const {
+  return h.call().is_ours() && h.call().kind() == call_kind::stream &&
+         allowed_->parts.contains(std::string(signature));
 }
 
 gate::verdict gate::payload(caf::execution_unit* context, std::span<const std::byte> bytes) {
@@ -218,14 +252,9 @@ gate::verdict gate::message(std::span<const std::byte> bytes) {
   if (at.varint() != std::uint64_t{0}) return "a message with forwarding stages";
   const auto signature = at.signature();
   if (!signature) return "a malformed message";
-  if (current_.is_order()) {
-    if (*signature == "@<>" || *signature == "@<>+@u32") return std::nullopt;
-    return "an order that neither cancels nor grants";
-  }
+  if (current_.is_order()) return order(at.rest(), *signature);
   if (current_.is_response()) {
-    if (current_.call().is_ours() && current_.call().kind() == call_kind::stream &&
-        allowed_->parts.contains(std::string(*signature)))
-      return std::nullopt;  // more follows: the request stays open
+    if (is_part(current_, *signature)) return std::nullopt;  // more follows: it stays open
     open_requests_.erase({current_.destination, current_.request_id()});
     if (*signature == error_answer) return check_error(at);
     if (*signature == "@<>" || *signature == "@<>+@unit") return std::nullopt;
@@ -236,7 +265,24 @@ gate::verdict gate::message(std::span<const std::byte> bytes) {
   return fmt::format("a message of unlisted type {}", signature->substr(0, shown_max));
 }
 
-gate::verdict gate::outgoing(const frame_header& h) {
+void gate::answered(const frame_header& h, std::span<const std::byte> payload) {
+  const auto found = peer_requests_.find(peer_call(h.destination, h));
+  if (found == peer_requests_.end()) return;
+  reader at{payload};
+  const bool plain = at.varint() == std::uint64_t{0};
+  const auto signature = at.signature();
+  if (plain && signature && is_part(h, *signature)) {
+    if (found->second == 0) return;
+    --found->second;
+    --peer_credit_;
+  } else {
+    peer_credit_ -= found->second;
+    peer_requests_.erase(found);
+  }
+}
+
+gate::verdict gate::outgoing(const frame_header& h, std::span<const std::byte> payload) {
+  if (h.op == operation::direct_message && h.is_response() && !h.is_order()) answered(h, payload);
   if (h.op == operation::down_message) known_actors_.erase(h.source);
   if (h.op != operation::direct_message || h.source == 0) return std::nullopt;
   known_actors_.insert(h.source);

@@ -61,6 +61,8 @@ struct gate_limits {
   std::size_t frame_bytes_max = 0;
   std::size_t remote_actors_max = 0;
   std::size_t pending_requests_max = 0;
+  std::size_t peer_requests_max = 0;
+  std::size_t peer_credit_max = 0;
 };
 
 // A request of ours that has no answer yet.
@@ -82,8 +84,9 @@ class gate {
 
   // Bytes from the peer, as BASP reads them: a header, then its payload if it has one.
   verdict incoming(caf::execution_unit* context, std::span<const std::byte> bytes);
-  // A whole frame of ours on its way out. A verdict means that the peer owes too many answers.
-  verdict outgoing(const frame_header& header);
+  // A whole frame of ours on its way out, its header read. A verdict means that the peer owes too
+  // many answers.
+  verdict outgoing(const frame_header& header, std::span<const std::byte> payload);
 
   bool awaits_payload() const noexcept { return awaits_payload_; }
   bool is_bound() const noexcept { return bound_; }
@@ -92,6 +95,10 @@ class gate {
  private:
   verdict header(const frame_header& h);
   verdict message_header(const frame_header& h);
+  verdict request_header(const frame_header& h);
+  verdict order(std::span<const std::byte> content, std::string_view signature);
+  bool is_part(const frame_header& h, std::string_view signature) const;
+  void answered(const frame_header& h, std::span<const std::byte> payload);
   verdict payload(caf::execution_unit* context, std::span<const std::byte> bytes);
   verdict handshake(const caf::node_id& node);
   verdict message(std::span<const std::byte> bytes);
@@ -116,8 +123,16 @@ class gate {
       return (x.first * 0x9E3779B97F4A7C15u) ^ x.second;
     }
   };
-  // (actor, request id) -> the message id
-  std::unordered_map<std::pair<std::uint64_t, std::uint64_t>, std::uint64_t, hash> open_requests_;
+  using call_key = std::pair<std::uint64_t, std::uint64_t>;          // actor, request id
+  std::unordered_map<call_key, std::uint64_t, hash> open_requests_;  // -> the message id
+
+  // What the peer has asked and we have not answered: (its actor, our call's number, or the request
+  // id of others) -> the parts it has granted and not got.
+  static call_key peer_call(std::uint64_t actor, const frame_header& h) noexcept {
+    return {actor, h.call().is_ours() ? h.call().number() : h.request_id()};
+  }
+  std::unordered_map<call_key, std::uint64_t, hash> peer_requests_;
+  std::uint64_t peer_credit_ = 0;  // over all of them
 };
 
 }  // namespace dlls::runtime::link::detail

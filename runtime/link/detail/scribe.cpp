@@ -134,7 +134,9 @@ bool tls_scribe::pass_outgoing() {
     base::check(all.size() - at >= size, "CAF flushes whole frames");
     if (header.op == operation::direct_message && header.payload_bytes > options_.frame_bytes_max) {
       answer_oversize(header);
-    } else if (const auto verdict = gate_->outgoing(header)) {
+    } else if (
+        const auto verdict =
+            gate_->outgoing(header, all.subspan(at + frame_header::bytes, header.payload_bytes))) {
       why_ = *verdict;  // what follows is still noted, so that its requests fail with the link
       goes_on = false;
     } else if (goes_on) {
@@ -145,6 +147,11 @@ bool tls_scribe::pass_outgoing() {
         send(frame);
     }
     at += size;
+  }
+  if (const auto waiting = bulk_.bytes() + stream_.wr_buf().size();
+      goes_on && waiting > options_.unsent_bytes_max) {
+    why_ = fmt::format("the peer takes nothing: {} bytes wait for it", waiting);
+    goes_on = false;
   }
   return goes_on;
 }
@@ -162,6 +169,7 @@ void tls_scribe::answer_oversize(const frame_header& header) {
     const auto id = caf::make_message_id(header.data).response_id();
     if (asker) asker->enqueue(nullptr, id, caf::make_message(error), &stream_.backend());
   } else if (header.is_response()) {
+    (void)gate_->outgoing(header, {});  // the error is this call's end
     caf::io::basp::header head{caf::io::basp::message_type::direct_message,
                                0,
                                0,

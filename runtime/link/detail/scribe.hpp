@@ -36,6 +36,7 @@ class tls_policy {
 
 struct scribe_options {
   std::size_t frame_bytes_max = 0;
+  std::size_t unsent_bytes_max = 0;
   int user_timeout_ms = 0;
 };
 
