@@ -14,7 +14,7 @@
 //
 // Deadlines travel. Inside a handler, an ask waits no longer than whoever asked the handler does,
 // whatever time it is given; the time left goes along with the request, to another node too. It
-// counts there from when the request is taken up.
+// counts there from the handler's first wait.
 //
 // Cancellation travels. When the waiting coroutine is destroyed, or the time is over, the callee is
 // told: a co_actor ends the handler at its await, with what it asked of others in turn (unless it

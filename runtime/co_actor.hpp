@@ -34,6 +34,7 @@
 #include <functional>
 #include <type_traits>
 
+#include "base/check.hpp"
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/core.hpp"
 #include "runtime/detail/handover.hpp"
@@ -153,6 +154,11 @@ class co_actor : public detail::actor_base<Handle>::type {
   auto serve(R (Actor::*handler)(Ts...), handler_bond bond = attached) {
     static_assert((!std::is_reference_v<Ts> && ...), "a handler takes its parameters by value");
     using answer = typename detail::answer_of<R>::type;
+    if constexpr (detail::suspendable<R>) {
+      base::check(!R::is_stream || bond == attached, "a stream is always attached");
+    } else {
+      static_assert(!detail::is_part<answer>, "a stream's handler returns stream<T>");
+    }
     auto* self = static_cast<Actor*>(this);
     // By mutable reference, so that a message nobody else holds is moved from, not copied.
     return [self, handler, bond](std::decay_t<Ts>&... parts) -> caf::result<answer> {

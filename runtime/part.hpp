@@ -31,6 +31,17 @@ inline constexpr bool is_part = false;
 template <class T>
 inline constexpr bool is_part<part<T>> = true;
 
+template <class T>
+struct value_of {
+  using type = T;
+};
+template <class T>
+struct value_of<part<T>> {
+  using type = T;
+};
+template <class T>
+using without_part = typename value_of<T>::type;
+
 }  // namespace detail
 
 template <class Inspector, class T>

@@ -35,6 +35,7 @@ class scope_child final : public job, public tagged_hook<scope_tag> {
 scope::~scope() { destroy_all(); }
 
 scope::scope(detail::core& c, on_failure rule) : core_(c), rule_(rule) {
+  c.own(*this);
   auto* around = c.loop().current_job();
   deadline_ = around ? around->deadline(c.now()) : detail::no_deadline;
 }

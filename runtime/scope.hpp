@@ -23,7 +23,7 @@ class scope_child;
 class scope_tag;
 }  // namespace detail
 
-class scope final : private detail::chore {
+class scope final : private detail::scope_base {
  public:
   // What the failure of one child does to its siblings.
   enum class on_failure {
@@ -57,7 +57,9 @@ class scope final : private detail::chore {
   void cancel() noexcept;
 
   // For the owner's end, when none of its coroutines is running: cancels and closes at once.
-  void destroy_all() noexcept;
+  void destroy_all() noexcept override;
+  // For a scope that is made inside of a handler and outlives it: its children have no deadline.
+  void unlimited() noexcept { deadline_ = detail::no_deadline; }
 
  private:
   friend class detail::scope_child;

@@ -12,7 +12,9 @@
 // and across nodes. The end of the coroutine ends the stream, what it throws fails it. When the
 // subscriber cancels, ends, or is lost with its node, the coroutine is destroyed at its co_yield or
 // co_await, like a task. A stream is not awaited nor spawned, only returned by a handler; it is
-// always `attached`. Parameters by value, no capturing lambdas, as for tasks.
+// always `attached`. Its request is served by the actor that was asked, at once: credit comes to
+// that one, so it can't be delegated, nor wait in a cache of CAF's (skip, await). Parameters by
+// value, no capturing lambdas, as for tasks.
 #pragma once
 #include <concepts>
 #include <coroutine>

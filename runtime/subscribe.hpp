@@ -5,7 +5,8 @@
 //
 // Nothing is sent before the first next(). At most `window` values are under way or waiting here:
 // the callee (stream.hpp) gets room for that many, and for more as they are taken. A window of 1 is
-// lock step, one of window_max (part.hpp) the largest; on a line of 20 Mbit/s and 200 ms, 8 values of 64 KiB keep it busy.
+// lock step, one of window_max (part.hpp) the largest; on a line of 20 Mbit/s and 200 ms, 8 values
+// of 64 KiB keep it busy.
 //
 // The values come in order, once each, then next() gives nothing, or throws base::failure: what the
 // callee threw; deadline_exceeded when `within` passed without a value, or the time of the request

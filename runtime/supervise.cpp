@@ -63,7 +63,9 @@ supervision::supervision(core& c, scope& tasks, supervisor_options how)
       how_(std::move(how)),
       chance_(how_.seed ? how_.seed : base::secure_random_u64()),
       changed_(c),
-      work_(&self_, scope::on_failure::log) {}
+      work_(&self_, scope::on_failure::log) {
+  work_.unlimited();
+}
 
 supervision::child* supervision::find(const std::string& name) const noexcept {
   for (const auto& c : children_)

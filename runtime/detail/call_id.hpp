@@ -80,8 +80,10 @@ class call_id {
   // that doesn't know them drops in silence.
   caf::message_id request() const noexcept { return caf::make_message_id(bits_); }
   caf::message_id response() const noexcept { return request().response_id(); }
-  // The order about this call.
-  constexpr call_id order() const noexcept { return {call_kind::order, 0, number()}; }
+  // The order about a call.
+  static constexpr call_id order(std::uint64_t number) noexcept {
+    return {call_kind::order, 0, number};
+  }
 
  private:
   static constexpr std::uint64_t our_mark = std::uint64_t{1} << 59;

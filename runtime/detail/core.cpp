@@ -103,6 +103,10 @@ handler_job* core::new_handler(handler_bond bond, std::string (*name)(), bool st
   reply owed{self_};
   const call_id call{owed.id()};
   const bool subscribed = owed.pending() && call.is_ours() && call.kind() == call_kind::stream;
+  if (streams && owed.is_composed()) {
+    owed.fail({base::errc::unsupported, "a stream of a composed actor"});
+    return nullptr;
+  }
   if (streams != subscribed) {
     owed.fail(
         {base::errc::unsupported,
@@ -152,7 +156,9 @@ void core::cancel(handler_job& h, const base::error& why) noexcept {
 }
 
 void core::obey(const caf::mailbox_element& order) {
-  auto* h = handlers_.find(order.sender.get(), call_id{order.mid}.number());
+  const auto number = call_id{order.mid}.number();
+  if (!order.sender || number == 0) return;
+  auto* h = handlers_.find(order.sender.get(), number);
   if (!h) return;  // it has answered meanwhile
   const auto& content = order.content();
   if (content.match_elements<std::uint32_t>()) {
@@ -193,7 +199,7 @@ void core::close(operation& op) noexcept {
 }
 
 void core::cancel_call(const caf::strong_actor_ptr& callee, std::uint64_t number) noexcept {
-  const call_id order{call_kind::order, 0, number};
+  const auto order = call_id::order(number);
   callee->get()->enqueue(
       caf::make_mailbox_element(self_.ctrl(), order.response(), {}, caf::make_message()),
       self_.context());
@@ -201,7 +207,7 @@ void core::cancel_call(const caf::strong_actor_ptr& callee, std::uint64_t number
 
 void core::grant_credit(
     const caf::strong_actor_ptr& callee, std::uint64_t number, std::uint32_t parts) {
-  const call_id order{call_kind::order, 0, number};
+  const auto order = call_id::order(number);
   callee->get()->enqueue(
       caf::make_mailbox_element(self_.ctrl(), order.response(), {}, parts), self_.context());
 }
@@ -214,6 +220,14 @@ bool core::dispatch(caf::mailbox_element& message) {
   self_.current_mailbox_element(&message);
   const bool held = calls_.size() > 0;  // by its operations; let go at the end
   dispatching_ = true;
+  const struct guard {  // an answer that can't be read may throw
+    core& self;
+    bool held;
+    ~guard() {
+      self.dispatching_ = false;
+      if (held && self.calls_.size() == 0) caf::intrusive_ptr_release(self.self_.ctrl());
+    }
+  } end{*this, held};
   if (what == kind::answer) {
     if (auto* op = calls_.find(call_id{message.mid})) {
       if (op->answered(message.content()) == operation::after_answer::closed) calls_.close(*op);
@@ -236,8 +250,6 @@ bool core::dispatch(caf::mailbox_element& message) {
   } else if (message.content().match_elements<probe_signal>()) {
     message.content().get_as<probe_signal>(0).who->visit(*this);
   }
-  dispatching_ = false;
-  if (held && calls_.size() == 0) caf::intrusive_ptr_release(self_.ctrl());
   return true;
 }
 
@@ -248,8 +260,16 @@ void core::shut_down() noexcept {
     std::exchange(h->resume_point, nullptr).destroy();
     delete h;  // answers
   }
-  loop_.run();  // chores of children that have finished
+  scopes_.for_each([](scope_base& s) { s.destroy_all(); });
   ended_ = true;
+  loop_.run();  // what children that had finished leave to do
+  // What lives in the actor itself: a subscription that was moved there.
+  std::vector<operation*> left;
+  calls_.for_each([&](operation& op) { left.push_back(&op); });
+  for (auto* op : left) {
+    op->abandoned();
+    close(*op);
+  }
   listing_.leave();
   calls_.shut_down();
 }

@@ -125,6 +125,9 @@ class core {
     t.release();
   }
 
+  // Emptied with the actor's end, wherever it lives.
+  void own(scope_base& s) noexcept { scopes_.push_back(s); }
+
   // True when the message was an answer, an order, a tick or a signal for us: it is dealt with.
   bool dispatch(caf::mailbox_element& message);
   // The actor's first turn: it is constructed.
@@ -148,6 +151,7 @@ class core {
   run_loop loop_;
   pending_calls calls_;
   handler_index handlers_;
+  hook_list<scope_base, scopes_tag> scopes_;
   std::vector<std::unique_ptr<handler_job>> spare_;
   bool ended_ = false;
   bool dispatching_ = false;

@@ -85,7 +85,7 @@ void outside_port::enqueue(caf::mailbox_element_ptr message, caf::execution_unit
 }
 
 void outside_port::cancel_call(const outside_call_base& call) noexcept {
-  const call_id order{call_kind::order, 0, call.call_number};
+  const auto order = call_id::order(call.call_number);
   call.callee->enqueue(
       caf::make_mailbox_element(ctrl(), order.response(), {}, caf::make_message()), nullptr);
 }

@@ -58,7 +58,7 @@ class pending_calls {
   operation* take_orphan(call_id id) noexcept;
   template <class Visitor>
   void for_each(Visitor&& visit) const {
-    for (const auto* op : table_)
+    for (auto* op : table_)
       if (op) visit(*op);
   }
 
@@ -109,6 +109,8 @@ class operation : public ready_node {
   // Closed afterwards.
   virtual void expired() = 0;
   virtual void callee_lost(const base::error&) {}
+  // The actor ends, and this is in no frame of its: closed afterwards.
+  virtual void abandoned() noexcept {}
   virtual void unwatch() noexcept {}
   // For people: what is waited for.
   virtual std::string describe() const = 0;

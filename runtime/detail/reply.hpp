@@ -27,6 +27,7 @@ class reply {
   // True for a message that was sent rather than asked: nobody waits for errors.
   bool async() const noexcept { return id_.is_async(); }
   caf::message_id id() const noexcept { return id_; }
+  bool is_composed() const noexcept { return !stages_.empty(); }
   const caf::actor_control_block* asker() const noexcept { return source_.get(); }
   const caf::strong_actor_ptr& asker_handle() const noexcept { return source_; }
 

@@ -139,6 +139,15 @@ class job : public ready_node, public tagged_hook<class job_tag> {
   ~job() = default;
 };
 
+// A scope, as its core sees it.
+class scope_base : public chore, public tagged_hook<class scopes_tag> {
+ public:
+  virtual void destroy_all() noexcept = 0;
+
+ protected:
+  ~scope_base() = default;
+};
+
 class run_loop {
  public:
   run_loop() = default;

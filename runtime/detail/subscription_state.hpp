@@ -7,6 +7,7 @@
 #include <optional>
 #include <utility>
 
+#include "base/check.hpp"
 #include "base/error.hpp"
 #include "runtime/detail/answer.hpp"
 #include "runtime/detail/core.hpp"
@@ -28,10 +29,18 @@ class subscription_state final : public watching_operation {
         callee_(std::move(callee)),
         within_(within),
         window_(std::clamp(window, 1u, window_max)),
-        request_(std::move(request)) {
+        request_(std::move(request)),
+        deadline_(c.deadline(c.now(), std::chrono::nanoseconds::max())) {
     if (!callee_) end(base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
   }
-  ~subscription_state() { stop(); }
+  ~subscription_state() {
+    stop();
+    end(base::error{base::errc::cancelled, "the subscription has gone"});
+    if (auto* waiting = waiting_) {
+      wake();
+      waiting->orphan();
+    }
+  }
 
   bool has_outcome() const noexcept { return !arrived_.empty() || ended_; }
   base::result<std::optional<T>> take() {
@@ -49,10 +58,9 @@ class subscription_state final : public watching_operation {
   void begin() {
     if (!request_ || ended_) return;
     begin_at(core_.now());
-    const auto deadline = core_.deadline(since(), std::chrono::nanoseconds::max());
-    if (deadline <= since()) return end(late_answer(*callee_));
-    number_ = core_.open(*this, deadline);
-    request_->mid = call_id{call_kind::stream, time_left(since(), deadline), number_}.request();
+    if (deadline_ <= since()) return end(late_answer(*callee_));
+    number_ = core_.open(*this, deadline_);
+    request_->mid = call_id{call_kind::stream, time_left(since(), deadline_), number_}.request();
     request_->sender = core_.self().ctrl();
     core_.watch(*this, callee_);
     callee_->get()->enqueue(std::move(request_), core_.self().context());
@@ -104,6 +112,10 @@ class subscription_state final : public watching_operation {
     end(why);
     wake();
   }
+  void abandoned() noexcept override {
+    core_.cancel_call(callee_, number_);
+    end(base::error{base::errc::cancelled, "its actor has ended"});
+  }
   std::string describe() const override {
     return "the stream of " + runtime::detail::describe(*callee_);
   }
@@ -118,61 +130,71 @@ class subscription_state final : public watching_operation {
     ended_ = true;
     failure_ = std::move(failure);
   }
-  void wake() noexcept {
-    if (!waiting_) return;
-    auto* woken = std::exchange(waiting_, nullptr);
-    core_.close(*woken);
-    core_.loop().make_ready(*woken);
-  }
+  void wake() noexcept;
 
   core& core_;
   caf::strong_actor_ptr callee_;
   std::chrono::nanoseconds within_;
   std::uint32_t window_;
   caf::mailbox_element_ptr request_;
+  time_point deadline_;  // of the request that was served when it was made
   std::uint64_t number_ = 0;
   std::uint64_t room_ = 0;   // values granted that have not arrived
   std::uint32_t taken_ = 0;  // values taken that no grant has made up for
   std::deque<T> arrived_;
   bool ended_ = false;
   std::optional<base::error> failure_;
-  operation* waiting_ = nullptr;
+  next_operation<T>* waiting_ = nullptr;
 };
 
 // One next(): a wait of its own, for its own deadline.
 template <class T>
 class next_operation final : public operation {
  public:
-  explicit next_operation(subscription_state<T>& state) noexcept : state_(state) {}
+  explicit next_operation(subscription_state<T>& state) noexcept : state_(&state) {}
   next_operation(next_operation&& other) noexcept  // only before it is awaited
       : state_(other.state_) {}
   ~next_operation() {
     if (!is_open()) return;
-    state_.waiting_ = nullptr;
-    state_.core_.close(*this);
+    state_->waiting_ = nullptr;
+    state_->core_.close(*this);
   }
 
   bool ready() {
-    state_.begin();
-    return state_.has_outcome();
+    base::check(!state_->waiting_, "one next() of a subscription at a time");
+    state_->begin();
+    return state_->has_outcome();
   }
   void start(std::coroutine_handle<> waiting) {
     suspend(waiting);
-    state_.waiting_ = this;
-    begin_at(state_.core_.now());
-    state_.core_.open(*this, core::later(since(), state_.within_));
+    state_->waiting_ = this;
+    begin_at(state_->core_.now());
+    state_->core_.open(*this, core::later(since(), state_->within_));
   }
-  base::result<std::optional<T>> take() { return state_.take(); }
+  base::result<std::optional<T>> take() {
+    if (state_) return state_->take();
+    return base::error{base::errc::cancelled, "the subscription has gone"};
+  }
+  // The subscription has gone first.
+  void orphan() noexcept { state_ = nullptr; }
 
   after_answer answered(caf::type_erased_tuple&) override { return after_answer::closed; }
   void expired() override {
-    state_.waiting_ = nullptr;
-    state_.fail(state_.silent());
+    state_->waiting_ = nullptr;
+    state_->fail(state_->silent());
   }
-  std::string describe() const override { return "a value of " + state_.describe(); }
+  std::string describe() const override { return "a value of " + state_->describe(); }
 
  private:
-  subscription_state<T>& state_;
+  subscription_state<T>* state_;
 };
+
+template <class T>
+void subscription_state<T>::wake() noexcept {
+  if (!waiting_) return;
+  auto* woken = std::exchange(waiting_, nullptr);
+  core_.close(*woken);
+  core_.loop().make_ready(*woken);
+}
 
 }  // namespace dlls::runtime::detail

@@ -75,7 +75,9 @@ class gate_rules {
   template <class... Ts>
   static signature signature_of() {
     static_assert(sizeof...(Ts) > 0);
-    static_assert((is_plain<Ts> && ...), "what hides in a handle or a message is not gated");
+    static_assert(
+        (is_plain<runtime::detail::without_part<Ts>> && ...),
+        "what hides in a handle or a message is not gated");
     return {element_of<Ts>()...};
   }
 

@@ -6,6 +6,7 @@
 #include "base/random.hpp"
 #include "runtime/race.hpp"
 #include "runtime/subscribe.hpp"
+#include "runtime/timeout.hpp"
 #include "tests/runtime/messages.hpp"
 
 using namespace dlls;
@@ -208,6 +209,78 @@ TEST_CASE("a next() that is cancelled loses no value") {
   REQUIRE(got.size() == 50);
   for (int i = 0; i < 50; ++i) CHECK(got[static_cast<std::size_t>(i)] == i);
   CHECK(lost_races > 10);
+}
+
+TEST_CASE("a time limit on one next() is none on the stream") {
+  virtual_system world;
+  counts seen;
+  auto from = world.spawn<source>(&seen);
+  int got = 0;
+  world.spawn<runner>([&](runner* self) -> rt::task<void> {
+    auto values = rt::subscribe(self, from, 30s, hello{"10", 300});
+    auto first = co_await rt::try_timeout(self, 1s, values.next());
+    if (first && *first) ++got;
+    while (co_await values.next()) ++got;
+  });
+  world.advance(1min);
+  CHECK(got == 10);
+}
+
+TEST_CASE("what an actor keeps in its members ends with it: scopes and subscriptions") {
+  virtual_system world;
+  counts seen;
+  auto from = world.spawn<source>(&seen);
+  auto asked = world.spawn<porter>();
+  class keeper : public rt::co_actor<caf::actor> {
+   public:
+    keeper(caf::actor_config& config, source_door from, door asked)
+        : co_actor(config), from_(std::move(from)), asked_(std::move(asked)) {}
+    caf::behavior make_behavior() override {
+      tasks().spawn(begin());
+      return {[](caf::unit_t) {}};
+    }
+
+   private:
+    rt::task<void> begin() {
+      auto values = rt::subscribe(this, from_, 1h, hello{""});
+      co_await values.next();
+      kept_.emplace(std::move(values));
+      own_.spawn(ask_long());
+    }
+    rt::task<void> ask_long() { co_await rt::ask(this, asked_, 1h, hello{"x", 60'000}); }
+    source_door from_;
+    door asked_;
+    rt::scope own_{this};
+    std::optional<rt::subscription<int>> kept_;
+  };
+  auto k = world.spawn<keeper>(from, asked);
+  world.advance(1s);
+  CHECK(seen.destroyed == 0);
+  world.kill(k);
+  world.run();
+  CHECK(seen.destroyed == 1);
+  CHECK(rt::live_frames() == 0);
+}
+
+TEST_CASE("a subscription that goes before the one who waits for it ends his wait") {
+  virtual_system world;
+  counts seen;
+  auto from = world.spawn<source>(&seen);
+  base::error why;
+  world.spawn<runner>([&](runner* self) -> rt::task<void> {
+    rt::scope beside{self};
+    auto wait = [](rt::subscription<int>* values, base::error* into) -> rt::task<void> {
+      auto one = co_await values->try_next();
+      if (!one) *into = one.error();
+    };
+    std::optional<rt::subscription<int>> values{rt::subscribe(self, from, 1h, hello{"", 5000})};
+    beside.spawn(wait(&*values, &why));
+    co_await rt::sleep(self, 1s);
+    values.reset();
+    co_await beside.join();
+  });
+  world.advance(2s);
+  CHECK(why.code == base::errc::cancelled);
 }
 
 TEST_CASE("asking for a stream, and subscribing to a single answer, say so") {

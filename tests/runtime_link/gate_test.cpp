@@ -129,6 +129,19 @@ TEST_CASE("a peer may cancel and grant, to the exported actor, and order nothing
     guarded g{true};
     CHECK(says(g, exported, caf::make_message(ping_atom::value, 1)));
   }
+  // Neither about nobody's call, nor with what CAF would take for a message of its own streams.
+  const auto strange = [](std::uint64_t data, std::uint64_t source) {
+    guarded g{true};
+    REQUIRE_FALSE(g.incoming(client_handshake(g.system, made_up_node(1))));
+    return g.incoming(message_frame(g.system, source, exported, caf::make_message(), data));
+  };
+  const auto sound = order.response().integer_value();
+  CHECK_FALSE(strange(sound, 5));
+  CHECK(strange(sound, 0));
+  CHECK(strange(call_id{call_kind::order, 0, 0}.response().integer_value(), 5));
+  for (std::uint64_t category : {2u, 3u})
+    CHECK(strange((sound & ~(std::uint64_t{3} << 60)) | category << 60, 5));
+  CHECK(strange(sound | std::uint64_t{1} << 62, 5));
 }
 
 TEST_CASE("no signal comes from a peer: neither the clock's, nor an end's, nor a look's") {
@@ -201,24 +214,35 @@ TEST_CASE("a peer may not grant more than a window, nor ask more than is answere
 TEST_CASE("streams share the bulk lane in turn, each in its own order") {
   detail::bulk_lane lane;
   const auto header = [](std::uint64_t call) {
+    using dlls::runtime::detail::call_id, dlls::runtime::detail::call_kind;
     detail::frame_header h;
+    h.op = detail::operation::direct_message;
+    h.source = 10 + call;
     h.destination = 3;
-    h.data = call;
+    h.data = call_id{call_kind::stream, 0, call}.response().integer_value();
     return h;
   };
-  for (const char* text : {"a1", "a2", "a3"}) lane.push(header(1), {text, 2});
-  lane.push(header(2), {"b1", 2});
+  detail::frame_header down;
+  down.op = detail::operation::down_message;
+  down.source = 11;
+  for (const char* text : {"a1", "a2", "a3"}) CHECK(lane.take(header(1), {text, 2}));
+  CHECK(lane.take(header(2), {"b1", 2}));
+  CHECK(lane.take(down, {"the end of the first", 20}));
+  down.source = 13;
+  CHECK_FALSE(lane.take(down, {"of somebody else", 16}));
   std::string order;
   while (auto frame = lane.pop()) order += std::string(frame->begin(), frame->end()) + " ";
-  CHECK(order == "a1 b1 a2 a3 ");
+  CHECK(order == "a1 b1 a2 a3 the end of the first ");
+  CHECK(lane.bytes() == 0);
   CHECK(lane.empty());
 }
 
 TEST_CASE("the kernel's buffer follows the line") {
-  CHECK(detail::fitting_send_buffer(0, 0) == detail::unacknowledged_bytes_min);
-  CHECK(detail::fitting_send_buffer(2'500'000, 100) == detail::unacknowledged_bytes_min);
+  using detail::send_buffer;
+  CHECK(detail::fitting_send_buffer(0, 0) == send_buffer::bytes_min);
+  CHECK(detail::fitting_send_buffer(2'500'000, 100) == send_buffer::bytes_min);
   CHECK(detail::fitting_send_buffer(2'500'000, 40'000) == 200'000);  // 20 Mbit/s, 40 ms
-  CHECK(detail::fitting_send_buffer(~0ull, ~0u) == detail::unacknowledged_bytes_max);
+  CHECK(detail::fitting_send_buffer(~0ull, ~0u) > send_buffer::bytes_max);
 }
 
 TEST_CASE("open requests are bounded, and handed over once when the link ends") {

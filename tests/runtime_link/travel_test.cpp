@@ -195,15 +195,20 @@ TEST_CASE("a part too large for the link ends the stream on both sides") {
   joined two;
   flag failed;
   std::string why;
+  int after = 0;
   two.visit([&](visitor* self, stream_interface to) -> rt::task<void> {
     auto chunks = rt::subscribe(self, to, patience, chunk{10, "2000000"});
     auto one = co_await chunks.try_next();
     if (!one) why = one.error().text();
+    // The link lives on, however many parts were under way.
+    auto more = rt::subscribe(self, to, patience, chunk{5, "1000"});
+    while (co_await more.next()) ++after;
     failed.raise();
     co_await rt::sleep(self, 1h);
   });
   REQUIRE(failed.wait());
   CHECK_THAT(why, Catch::Matchers::Contains("too large"));
+  CHECK(after == 5);
   REQUIRE(two.door_seen->destroyed.wait());
 }
 

@@ -169,6 +169,11 @@ gate::verdict gate::header(const frame_header& h) {
 
 gate::verdict gate::message_header(const frame_header& h) {
   if (h.flags != 0) return "a receiver addressed by name";
+  // CAF sorts by these bits of the id, and takes what stands under the others for its own streams.
+  const caf::message_id id = caf::make_message_id(h.data);
+  if (id.category() > caf::message_id::normal_message_category || id.is_answered())
+    return "a message id of a strange category";
+  if (h.is_order() && (h.source == 0 || h.call().number() == 0)) return "an order about no call";
   if (h.source != 0 && remote_actors_.insert(h.source).second &&
       remote_actors_.size() > limits_.remote_actors_max)
     return fmt::format("more than {} actors that write to us", limits_.remote_actors_max);
@@ -265,13 +270,17 @@ gate::verdict gate::message(std::span<const std::byte> bytes) {
   return fmt::format("a message of unlisted type {}", signature->substr(0, shown_max));
 }
 
-void gate::answered(const frame_header& h, std::span<const std::byte> payload) {
-  const auto found = peer_requests_.find(peer_call(h.destination, h));
-  if (found == peer_requests_.end()) return;
+bool gate::is_part(const frame_header& h, std::span<const std::byte> payload) const {
   reader at{payload};
   const bool plain = at.varint() == std::uint64_t{0};
   const auto signature = at.signature();
-  if (plain && signature && is_part(h, *signature)) {
+  return plain && signature && is_part(h, *signature);
+}
+
+void gate::answered(const frame_header& h, std::span<const std::byte> payload) {
+  const auto found = peer_requests_.find(peer_call(h.destination, h));
+  if (found == peer_requests_.end()) return;
+  if (is_part(h, payload)) {
     if (found->second == 0) return;
     --found->second;
     --peer_credit_;

@@ -88,6 +88,9 @@ class gate {
   // many answers.
   verdict outgoing(const frame_header& header, std::span<const std::byte> payload);
 
+  // Whether a frame of ours is a part of a stream, and not its end.
+  bool is_part(const frame_header& header, std::span<const std::byte> payload) const;
+
   bool awaits_payload() const noexcept { return awaits_payload_; }
   bool is_bound() const noexcept { return bound_; }
   std::vector<open_request> take_open_requests();

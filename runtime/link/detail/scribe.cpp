@@ -113,7 +113,7 @@ void tls_scribe::send(std::span<const char> frame) {
 void tls_scribe::send_next_bulk() {
   const auto next = bulk_.pop();
   if (!next) return;
-  fit_send_buffer(stream_.fd());
+  if (next->size() >= large_frame_bytes) buffer_.fit(stream_.fd());
   send(*next);
 }
 
@@ -132,19 +132,18 @@ bool tls_scribe::pass_outgoing() {
     const auto header = frame_header::read(all.subspan(at).first<frame_header::bytes>());
     const std::size_t size = frame_header::bytes + header.payload_bytes;
     base::check(all.size() - at >= size, "CAF flushes whole frames");
-    if (header.op == operation::direct_message && header.payload_bytes > options_.frame_bytes_max) {
-      answer_oversize(header);
+    const auto payload = all.subspan(at + frame_header::bytes, header.payload_bytes);
+    if (is_after_the_end(header, payload)) {
+      // dropped: the peer knows of no such call any more
     } else if (
-        const auto verdict =
-            gate_->outgoing(header, all.subspan(at + frame_header::bytes, header.payload_bytes))) {
+        header.op == operation::direct_message && header.payload_bytes > options_.frame_bytes_max) {
+      answer_oversize(header);
+    } else if (const auto verdict = gate_->outgoing(header, payload)) {
       why_ = *verdict;  // what follows is still noted, so that its requests fail with the link
       goes_on = false;
     } else if (goes_on) {
       const auto frame = std::span<const char>{outgoing_}.subspan(at, size);
-      if (bulk_lane::takes(header))
-        bulk_.push(header, frame);
-      else
-        send(frame);
+      if (!bulk_.take(header, frame)) send(frame);
     }
     at += size;
   }
@@ -154,6 +153,16 @@ bool tls_scribe::pass_outgoing() {
     goes_on = false;
   }
   return goes_on;
+}
+
+// A stream whose part was too large has ended there; its producer still has credit, and says its
+// end when it has heard.
+bool tls_scribe::is_after_the_end(const frame_header& header, std::span<const std::byte> payload) {
+  const auto found = ended_early_.find({header.destination, header.request_id()});
+  if (!bulk_lane::is_of_stream(header) || found == ended_early_.end()) return false;
+  const bool oversize = header.payload_bytes > options_.frame_bytes_max;
+  if (!oversize && !gate_->is_part(header, payload)) ended_early_.erase(found);
+  return true;
 }
 
 // A message that the peer's gate would close the link for. A request fails here; an answer becomes
@@ -182,15 +191,18 @@ void tls_scribe::answer_oversize(const frame_header& header) {
         [&](caf::serializer& sink) -> caf::error { return sink(no_stages, message); });
     std::vector<char> frame;
     caf::io::basp::instance::write(&stream_.backend(), frame, head, &payload);
-    if (bulk_lane::takes(header))
-      bulk_.push(header, frame);
-    else
+    if (!bulk_.take(
+            frame_header::read(std::as_bytes(std::span{frame}).first<frame_header::bytes>()),
+            frame))
       send(frame);
+    else
+      ended_early_.insert({header.destination, header.request_id()});
   }
 }
 
 void tls_scribe::graceful_shutdown() {
   state_->ends("closed");
+  bulk_ = {};  // what has been written is still sent, streams are cut
   stream_.graceful_shutdown();
   detach(&stream_.backend(), false);
 }

@@ -8,12 +8,14 @@
 #include <caf/io/network/stream_impl.hpp>
 #include <caf/io/scribe.hpp>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "runtime/link/detail/bulk_lane.hpp"
 #include "runtime/link/detail/gate.hpp"
 #include "runtime/link/detail/link_state.hpp"
+#include "runtime/link/detail/send_buffer.hpp"
 #include "runtime/link/detail/tls.hpp"
 
 namespace dlls::runtime::link::detail {
@@ -73,6 +75,7 @@ class tls_scribe final : public caf::io::scribe {
   // Moves what may go out to the stream; false when the link has to end.
   bool pass_outgoing();
   void answer_oversize(const frame_header& header);
+  bool is_after_the_end(const frame_header& header, std::span<const std::byte> payload);
   void send(std::span<const char> frame);
   void send_next_bulk();
   void arm_user_timeout();
@@ -85,6 +88,8 @@ class tls_scribe final : public caf::io::scribe {
   caf::io::network::stream_impl<tls_policy> stream_;
   std::vector<char> outgoing_;  // whole frames that CAF has written and not flushed
   bulk_lane bulk_;
+  send_buffer buffer_;
+  std::set<std::pair<std::uint64_t, std::uint64_t>> ended_early_;  // (subscriber, call)
   bool writing_ = false;  // the stream holds bytes that the socket has not taken
   std::string why_;       // the gate's verdict
   bool started_ = false;
