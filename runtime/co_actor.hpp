@@ -132,6 +132,8 @@ class co_actor : public detail::actor_base<Handle>::type {
   bool cleanup(caf::error&& reason, caf::execution_unit* host) override {
     const detail::handed_turn handed{this};
     detail::take_over(&core_);
+    // The last handle may go on any thread: what was the context on the last turn is none there.
+    this->context(host);
     tasks_.destroy_all();
     core_.shut_down();
     return super::cleanup(std::move(reason), host);

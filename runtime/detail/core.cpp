@@ -162,8 +162,10 @@ void core::obey(const caf::mailbox_element& order) {
   if (!h) return;  // it has answered meanwhile
   const auto& content = order.content();
   if (content.match_elements<std::uint32_t>()) {
-    // A peer that grants more than it can mean must not make a producer run away.
-    h->credit_ = std::min<std::uint64_t>(h->credit_ + content.get_as<std::uint32_t>(0), window_max);
+    h->credit_ += content.get_as<std::uint32_t>(0);
+    // Whoever grants more than it can mean must not make a producer run away.
+    if (h->credit_ > window_max)
+      return cancel(*h, {base::errc::resource_exhausted, "more credit than a window has"});
     if (h->credit_ > 0 && h->yielding_) loop_.make_ready(*std::exchange(h->yielding_, nullptr));
   } else if (content.empty() && !h->detached_) {
     cancel(*h, {base::errc::cancelled, "the asker has cancelled"});
@@ -267,7 +269,7 @@ void core::shut_down() noexcept {
   std::vector<operation*> left;
   calls_.for_each([&](operation& op) { left.push_back(&op); });
   for (auto* op : left) {
-    op->abandoned();
+    op->expired();
     close(*op);
   }
   listing_.leave();

@@ -106,11 +106,9 @@ class operation : public ready_node {
   // The answer, a part of it, or the signal of a completion. Stores it; does not resume. Says
   // whether the operation is over.
   virtual after_answer answered(caf::type_erased_tuple& content) = 0;
-  // Closed afterwards.
+  // Its time is over, or its actor's: closed afterwards.
   virtual void expired() = 0;
   virtual void callee_lost(const base::error&) {}
-  // The actor ends, and this is in no frame of its: closed afterwards.
-  virtual void abandoned() noexcept {}
   virtual void unwatch() noexcept {}
   // For people: what is waited for.
   virtual std::string describe() const = 0;

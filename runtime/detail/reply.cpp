@@ -34,10 +34,10 @@ reply::~reply() {
     self_ = nullptr;
     return;
   }
-  // The actor may be past its end: it must not be named as the sender.
+  // The last handle may be gone: a new one, as the sender's, would end the actor a second time.
   auto answer = caf::make_mailbox_element(
       nullptr, {}, {}, to_caf({base::errc::unavailable, "the actor ended before it answered"}));
-  send(std::move(answer));
+  send(std::move(answer), nullptr);
 }
 
 void reply::deliver() {
@@ -57,6 +57,11 @@ void reply::fail(const base::error& why) {
 }
 
 void reply::send(caf::mailbox_element_ptr answer) {
+  caf::strong_actor_ptr from{self_->ctrl()};
+  send(std::move(answer), std::move(from));
+}
+
+void reply::send(caf::mailbox_element_ptr answer, caf::strong_actor_ptr from) {
   auto* self = std::exchange(self_, nullptr);
   if (!stages_.empty()) {  // composed actors: on to the next, which answers the source
     auto next = std::move(stages_.back());
@@ -66,7 +71,7 @@ void reply::send(caf::mailbox_element_ptr answer) {
     answer->stages = std::move(stages_);
     next->enqueue(std::move(answer), self->context());
   } else if (source_) {
-    answer->sender = self->ctrl();
+    answer->sender = std::move(from);
     answer->mid = id_.response_id();
     source_->enqueue(std::move(answer), self->context());
     source_ = nullptr;

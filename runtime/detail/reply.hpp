@@ -49,6 +49,7 @@ class reply {
 
  private:
   void send(caf::mailbox_element_ptr answer);
+  void send(caf::mailbox_element_ptr answer, caf::strong_actor_ptr from);
 
   caf::local_actor* self_ = nullptr;
   caf::strong_actor_ptr source_;

@@ -28,19 +28,12 @@ class subscription_state final : public watching_operation {
       : core_(c),
         callee_(std::move(callee)),
         within_(within),
-        window_(std::clamp(window, 1u, window_max)),
+        window_(std::clamp(window, std::uint32_t{1}, window_max)),
         request_(std::move(request)),
         deadline_(c.deadline(c.now(), std::chrono::nanoseconds::max())) {
     if (!callee_) end(base::error{base::errc::unavailable, "asked nobody: the handle is empty"});
   }
-  ~subscription_state() {
-    stop();
-    end(base::error{base::errc::cancelled, "the subscription has gone"});
-    if (auto* waiting = waiting_) {
-      wake();
-      waiting->orphan();
-    }
-  }
+  ~subscription_state();
 
   bool has_outcome() const noexcept { return !arrived_.empty() || ended_; }
   base::result<std::optional<T>> take() {
@@ -112,10 +105,6 @@ class subscription_state final : public watching_operation {
     end(why);
     wake();
   }
-  void abandoned() noexcept override {
-    core_.cancel_call(callee_, number_);
-    end(base::error{base::errc::cancelled, "its actor has ended"});
-  }
   std::string describe() const override {
     return "the stream of " + runtime::detail::describe(*callee_);
   }
@@ -129,11 +118,12 @@ class subscription_state final : public watching_operation {
   void end(std::optional<base::error> failure) {
     ended_ = true;
     failure_ = std::move(failure);
+    callee_ = nullptr;
   }
   void wake() noexcept;
 
   core& core_;
-  caf::strong_actor_ptr callee_;
+  caf::strong_actor_ptr callee_;  // until it has ended
   std::chrono::nanoseconds within_;
   std::uint32_t window_;
   caf::mailbox_element_ptr request_;
@@ -144,7 +134,7 @@ class subscription_state final : public watching_operation {
   std::deque<T> arrived_;
   bool ended_ = false;
   std::optional<base::error> failure_;
-  next_operation<T>* waiting_ = nullptr;
+  next_operation<T>* waiting_ = nullptr;  // from its start until it is resumed
 };
 
 // One next(): a wait of its own, for its own deadline.
@@ -155,46 +145,52 @@ class next_operation final : public operation {
   next_operation(next_operation&& other) noexcept  // only before it is awaited
       : state_(other.state_) {}
   ~next_operation() {
-    if (!is_open()) return;
+    if (!state_ || state_->waiting_ != this) return;
     state_->waiting_ = nullptr;
     state_->core_.close(*this);
   }
 
   bool ready() {
-    base::check(!state_->waiting_, "one next() of a subscription at a time");
     state_->begin();
     return state_->has_outcome();
   }
   void start(std::coroutine_handle<> waiting) {
+    base::check(!state_->waiting_, "the values of a subscription are awaited one at a time");
     suspend(waiting);
     state_->waiting_ = this;
     begin_at(state_->core_.now());
     state_->core_.open(*this, core::later(since(), state_->within_));
   }
   base::result<std::optional<T>> take() {
-    if (state_) return state_->take();
-    return base::error{base::errc::cancelled, "the subscription has gone"};
+    if (!state_)
+      return base::error{
+          base::errc::cancelled, "the subscription was dropped while its next value was awaited"};
+    if (state_->waiting_ == this) state_->waiting_ = nullptr;
+    return state_->take();
   }
-  // The subscription has gone first.
-  void orphan() noexcept { state_ = nullptr; }
 
   after_answer answered(caf::type_erased_tuple&) override { return after_answer::closed; }
-  void expired() override {
-    state_->waiting_ = nullptr;
-    state_->fail(state_->silent());
-  }
+  void expired() override { state_->fail(state_->silent()); }
   std::string describe() const override { return "a value of " + state_->describe(); }
 
  private:
-  subscription_state<T>* state_;
+  friend class subscription_state<T>;
+  subscription_state<T>* state_;  // null: gone meanwhile
 };
 
 template <class T>
 void subscription_state<T>::wake() noexcept {
-  if (!waiting_) return;
-  auto* woken = std::exchange(waiting_, nullptr);
-  core_.close(*woken);
-  core_.loop().make_ready(*woken);
+  if (!waiting_ || !waiting_->is_open()) return;
+  core_.close(*waiting_);
+  core_.loop().make_ready(*waiting_);
+}
+
+// Whoever waits may be another coroutine than the one that drops it.
+template <class T>
+subscription_state<T>::~subscription_state() {
+  stop();
+  wake();
+  if (waiting_) waiting_->state_ = nullptr;
 }
 
 }  // namespace dlls::runtime::detail

@@ -132,7 +132,9 @@ class gate {
   // What the peer has asked and we have not answered: (its actor, our call's number, or the request
   // id of others) -> the parts it has granted and not got.
   static call_key peer_call(std::uint64_t actor, const frame_header& h) noexcept {
-    return {actor, h.call().is_ours() ? h.call().number() : h.request_id()};
+    // CAF counts its own ids from 1, as we do our numbers.
+    constexpr std::uint64_t ours = std::uint64_t{1} << 63;
+    return {actor, h.call().is_ours() ? h.call().number() | ours : h.request_id()};
   }
   std::unordered_map<call_key, std::uint64_t, hash> peer_requests_;
   std::uint64_t peer_credit_ = 0;  // over all of them
