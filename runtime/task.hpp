@@ -5,9 +5,14 @@
 // Lazy: nothing runs before somebody awaits it (or hands it to a scope, to gather or, as a
 // handler's result, to its actor). Single-owner: movable, and destroying it destroys the frame with
 // all its locals, which is also how a task is cancelled: at its await, by destructors, with no
-// exception thrown into it. Awaiting uses symmetric transfer: in an optimised build, however many
-// tasks that finish at once are awaited in a row, the stack does not grow (with a sanitizer, or at
-// -O0, GCC makes calls of the transfers).
+// exception thrown into it.
+//
+// Awaiting uses symmetric transfer: in an optimised build (-O2), completing tasks costs no stack, a
+// million in a row or inside one another. At -O0 and with a sanitizer GCC makes calls of the
+// transfers: what is awaited without anything suspending, and the depth of nested tasks, are safe
+// up to 20,000 at -O0 and 2,500 with a sanitizer, on 8 MiB of stack. Destroying a suspended chain
+// recurses in every build: safe up to 80,000 tasks deep when optimised, else as above
+// (tests/runtime/limits_test.cpp).
 //
 // A task runs on the turns of one actor and never on another thread; it must be created, awaited
 // and destroyed there. Results and exceptions travel to whoever awaits it, once.
