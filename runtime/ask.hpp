@@ -32,6 +32,7 @@
 #include "runtime/caf_error.hpp"
 #include "runtime/detail/answer.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/saturated.hpp"
 #include "runtime/detail/temporary.hpp"
 
 namespace dlls::runtime {
@@ -149,14 +150,13 @@ auto make_ask(
     Self* self, const Handle& callee, std::chrono::duration<Rep, Period> within, Ts&&... message) {
   static_assert(
       (safe_message<Ts> && ...),
-      "give this message type a constructor, or name the value before the co_await "
+      "give this message type a constructor, or pass a named value without std::move "
       "(detail/temporary.hpp)");
   using answer = answer_type<R, Handle, std::decay_t<Ts>...>;
   static_assert(!is_part<answer>, "the answer is a stream: subscribe() to it");
   auto& c = self->core();
   return ask_awaitable<answer, Throws>(
-      c, caf::actor_cast<caf::strong_actor_ptr>(callee),
-      std::chrono::duration_cast<caf::actor_clock::duration_type>(within),
+      c, caf::actor_cast<caf::strong_actor_ptr>(callee), detail::saturated(within),
       caf::make_mailbox_element({}, {}, {}, std::forward<Ts>(message)...));
 }
 

@@ -17,6 +17,7 @@
 
 #include "runtime/detail/completion_state.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/saturated.hpp"
 #include "runtime/detail/temporary.hpp"
 
 namespace dlls::runtime {
@@ -139,8 +140,7 @@ auto completion(Self* self, detail::direct_t, Start start) {
 template <class T, class Self, class Rep, class Period, class Start>
 auto completion(Self* self, std::chrono::duration<Rep, Period> within, Start&& start) {
   return detail::make_completion<T, true>(
-      self, std::chrono::duration_cast<std::chrono::nanoseconds>(within),
-      std::forward<Start>(start));
+      self, detail::saturated(within), std::forward<Start>(start));
 }
 // Gives a base::result<T>; exceptions become errors in it.
 template <class T, class Self, class Start>

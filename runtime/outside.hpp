@@ -17,6 +17,7 @@
 
 #include "runtime/detail/answer.hpp"
 #include "runtime/detail/outside_port.hpp"
+#include "runtime/detail/saturated.hpp"
 
 namespace dlls::runtime {
 
@@ -39,8 +40,7 @@ class outside {
       const Handle& callee, std::chrono::duration<Rep, Period> within, Message message, Then then) {
     using answer = detail::answer_type<R, Handle, Message>;
     port_->send(
-        caf::actor_cast<caf::strong_actor_ptr>(callee),
-        std::chrono::duration_cast<caf::actor_clock::duration_type>(within),
+        caf::actor_cast<caf::strong_actor_ptr>(callee), detail::saturated(within),
         caf::make_mailbox_element({}, {}, {}, std::move(message)),
         std::make_unique<detail::outside_call<answer, Then>>(std::move(then)));
   }

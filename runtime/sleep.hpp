@@ -1,8 +1,10 @@
-// A pause of the coroutine, not of its actor:  co_await sleep(this, 250ms);
+// A pause of the coroutine, not of its actor (nanoseconds::max(): for ever):  co_await sleep(this,
+// 250ms);
 #pragma once
 #include <chrono>
 
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/saturated.hpp"
 
 namespace dlls::runtime {
 
@@ -38,7 +40,7 @@ class [[nodiscard]] sleep_awaitable final : public operation {
 // Not positive: goes on without suspending. Ends early only by cancellation.
 template <class Self, class Rep, class Period>
 detail::sleep_awaitable sleep(Self* self, std::chrono::duration<Rep, Period> pause) {
-  return {self->core(), std::chrono::duration_cast<caf::actor_clock::duration_type>(pause)};
+  return {self->core(), detail::saturated(pause)};
 }
 
 }  // namespace dlls::runtime

@@ -2,7 +2,7 @@
 //
 //   runtime::stream<line> read(path p) {
 //     file f{p};
-//     while (auto text = co_await next_line(f)) co_yield line{*text};
+//     while (auto text = co_await next_line(f)) co_yield line{*text};   // line has a constructor
 //   }
 //   ... behavior_type make_behavior() override { return {serve(&reader::read)}; }
 //   // interface: caf::replies_to<path>::with<runtime::part<line>>
@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/temporary.hpp"
 #include "runtime/part.hpp"
 #include "runtime/task.hpp"
 
@@ -78,6 +79,10 @@ class stream<T>::promise_type final : public detail::promise_base {
   stream get_return_object() noexcept { return stream{frame_handle::from_promise(*this)}; }
   template <std::convertible_to<T> U>
   yield_awaiter yield_value(U&& value) {
+    static_assert(
+        detail::safe_message<U>,
+        "give this type a constructor, or name it: `line one{..}; co_yield one;` "
+        "(detail/temporary.hpp)");
     return {static_cast<detail::handler_job&>(*root()), T(std::forward<U>(value))};
   }
   void return_void() noexcept {}

@@ -25,6 +25,7 @@
 #include "base/error.hpp"
 #include "runtime/detail/answer.hpp"
 #include "runtime/detail/core.hpp"
+#include "runtime/detail/saturated.hpp"
 #include "runtime/detail/subscription_state.hpp"
 #include "runtime/detail/temporary.hpp"
 
@@ -91,7 +92,7 @@ subscription<T> make_subscription(
     Ts&&... message) {
   static_assert(
       (safe_message<Ts> && ...),
-      "give this message type a constructor, or name the value before the co_await "
+      "give this message type a constructor, or pass a named value without std::move "
       "(detail/temporary.hpp)");
   return subscription<T>{
       self->core(), caf::actor_cast<caf::strong_actor_ptr>(callee), within, window,
@@ -107,8 +108,7 @@ auto subscribe(
   using answer = detail::answer_type<detail::deduced, Handle, std::decay_t<Message>>;
   using value = typename detail::part_value<answer>::type;
   return detail::make_subscription<value>(
-      self, callee, std::chrono::duration_cast<std::chrono::nanoseconds>(within), window,
-      std::forward<Message>(message));
+      self, callee, detail::saturated(within), window, std::forward<Message>(message));
 }
 // From a dynamically typed actor: subscribe<line>(this, actor, 30s, message)
 template <class T, class Self, class Rep, class Period, class Message>
@@ -116,8 +116,7 @@ auto subscribe(
     Self* self, const caf::actor& callee, std::chrono::duration<Rep, Period> within,
     Message&& message, std::uint32_t window = default_window) {
   return detail::make_subscription<T>(
-      self, callee, std::chrono::duration_cast<std::chrono::nanoseconds>(within), window,
-      std::forward<Message>(message));
+      self, callee, detail::saturated(within), window, std::forward<Message>(message));
 }
 
 }  // namespace dlls::runtime

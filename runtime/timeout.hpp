@@ -14,6 +14,7 @@
 #include <variant>
 
 #include "base/error.hpp"
+#include "runtime/detail/saturated.hpp"
 #include "runtime/race.hpp"
 #include "runtime/sleep.hpp"
 
@@ -59,12 +60,12 @@ task<base::result<T>> try_bounded(Self* self, std::chrono::nanoseconds within, t
 
 template <class Self, class Rep, class Period, class Awaitable>
 auto timeout(Self* self, std::chrono::duration<Rep, Period> within, Awaitable body) {
-  return detail::bounded(self, within, detail::as_task(std::move(body)));
+  return detail::bounded(self, detail::saturated(within), detail::as_task(std::move(body)));
 }
 
 template <class Self, class Rep, class Period, class Awaitable>
 auto try_timeout(Self* self, std::chrono::duration<Rep, Period> within, Awaitable body) {
-  return detail::try_bounded(self, within, detail::as_task(std::move(body)));
+  return detail::try_bounded(self, detail::saturated(within), detail::as_task(std::move(body)));
 }
 
 }  // namespace dlls::runtime

@@ -10,7 +10,9 @@
 namespace dlls::runtime::detail {
 
 std::string describe(const caf::actor_control_block& who) {
-  return fmt::format("actor {}@{}", who.aid, to_string(who.nid));
+  const auto node = to_string(who.nid);
+  if (node == "invalid-node") return fmt::format("actor {}", who.aid);  // a system without network
+  return fmt::format("actor {}@{}", who.aid, node);
 }
 
 base::error late_answer(const caf::actor_control_block& who) {

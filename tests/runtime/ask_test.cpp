@@ -268,3 +268,18 @@ TEST_CASE("a message that several actors share is copied, one that nobody shares
   CHECK(answers == 2);
   CHECK(shared.get_as<hello>(0).name == "both");
 }
+
+TEST_CASE("the longest times are for ever, and do not overflow") {
+  virtual_system world;
+  auto p = world.spawn<porter>();
+  bool answered = false, woke = false;
+  world.spawn<runner>([&](runner* self) -> rt::task<void> {
+    auto r = co_await rt::try_ask(self, p, std::chrono::hours::max(), hello{"x", 1000});
+    answered = r.has_value();
+    co_await rt::sleep(self, std::chrono::seconds::max());
+    woke = true;
+  });
+  world.advance(24h * 365);
+  CHECK(answered);
+  CHECK(!woke);
+}
