@@ -11,7 +11,7 @@ namespace dlls::runtime::link {
 
 gate_rules::texts gate_rules::resolve(const caf::actor_system& system) const {
   const auto written = [&](const std::vector<signature>& all) {
-    std::set<std::string> found;
+    text_set found;
     for (const auto& elements : all) {
       std::string text = "@<>";
       for (const auto& e : elements) {

@@ -11,6 +11,7 @@
 #include <caf/replies_to.hpp>
 #include <caf/type_nr.hpp>
 #include <cstdint>
+#include <functional>
 #include <set>
 #include <string>
 #include <type_traits>
@@ -45,10 +46,11 @@ class gate_rules {
   }
 
   // The allowed texts, as CAF writes them.
+  using text_set = std::set<std::string, std::less<>>;  // looked up by parts of a frame
   struct texts {
-    std::set<std::string> messages;
-    std::set<std::string> answers;
-    std::set<std::string> parts;  // of answers that are streams
+    text_set messages;
+    text_set answers;
+    text_set parts;  // of answers that are streams
   };
   texts resolve(const caf::actor_system& system) const;
 

@@ -215,7 +215,7 @@ gate::verdict gate::order(std::span<const std::byte> content, std::string_view s
 
 bool gate::is_part(const frame_header& h, std::string_view signature) const {
   return h.call().is_ours() && h.call().kind() == call_kind::stream &&
-         allowed_->parts.contains(std::string(signature));
+         allowed_->parts.contains(signature);
 }
 
 gate::verdict gate::payload(caf::execution_unit* context, std::span<const std::byte> bytes) {
@@ -265,7 +265,7 @@ gate::verdict gate::message(std::span<const std::byte> bytes) {
     if (*signature == "@<>" || *signature == "@<>+@unit") return std::nullopt;
   }
   const auto& listed = current_.is_response() ? allowed_->answers : allowed_->messages;
-  if (listed.contains(std::string(*signature))) return std::nullopt;
+  if (listed.contains(*signature)) return std::nullopt;
   constexpr std::size_t shown_max = 200;
   return fmt::format("a message of unlisted type {}", signature->substr(0, shown_max));
 }

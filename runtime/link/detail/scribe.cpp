@@ -158,8 +158,9 @@ bool tls_scribe::pass_outgoing() {
 // A stream whose part was too large has ended there; its producer still has credit, and says its
 // end when it has heard.
 bool tls_scribe::is_after_the_end(const frame_header& header, std::span<const std::byte> payload) {
+  if (ended_early_.empty() || !bulk_lane::is_of_stream(header)) return false;
   const auto found = ended_early_.find({header.destination, header.request_id()});
-  if (!bulk_lane::is_of_stream(header) || found == ended_early_.end()) return false;
+  if (found == ended_early_.end()) return false;
   const bool oversize = header.payload_bytes > options_.frame_bytes_max;
   if (!oversize && !gate_->is_part(header, payload)) ended_early_.erase(found);
   return true;
