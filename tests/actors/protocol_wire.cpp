@@ -148,42 +148,35 @@ runtime::task<Answer> wire::to_node(Message message) {
 }
 
 // A stream passes part by part, each as an answer.
-template <class Value, class Message>
-runtime::stream<Value> wire::from_cloud(Message message) {
+template <class Value, class Handle, class Message>
+runtime::stream<Value> wire::pass_parts(Handle from, direction way, Message message) {
+  const auto back_way = way == direction::up ? direction::down : direction::up;
   const auto name = short_name<Message>(), answer_name = name + " answered";
   world_.met().left(node_, name);
-  const bool there = co_await pass(name, direction::up, direction::up);
+  const bool there = co_await pass(name, way, way);
   if (!there) throw base::failure(link_lost());
-  auto parts = runtime::subscribe(this, door_, ever, std::move(message));
+  auto parts = runtime::subscribe(this, from, ever, std::move(message));
   for (;;) {
     auto next = co_await parts.try_next();
     world_.met().left(node_, name + (next ? " answered" : " refused"));
-    const bool back = co_await pass(answer_name, direction::down, direction::up);
+    const bool back = co_await pass(answer_name, back_way, way);
     if (!back) throw base::failure(link_lost());
     if (!next) throw base::failure(next.error());
     if (!*next) co_return;
+    if constexpr (std::is_same_v<Message, pull>)
+      if (world_.damages_chunk()) (*next)->bytes[0] ^= 1;
     co_yield std::move(**next);
   }
 }
 
 template <class Value, class Message>
+runtime::stream<Value> wire::from_cloud(Message message) {
+  return pass_parts<Value>(door_, direction::up, std::move(message));
+}
+
+template <class Value, class Message>
 runtime::stream<Value> wire::from_node(Message message) {
-  const auto name = short_name<Message>(), answer_name = name + " answered";
-  world_.met().left(node_, name);
-  const bool there = co_await pass(name, direction::down, direction::down);
-  if (!there) throw base::failure(link_lost());
-  auto parts = runtime::subscribe(this, at_, ever, std::move(message));
-  for (;;) {
-    auto next = co_await parts.try_next();
-    world_.met().left(node_, name + (next ? " answered" : " refused"));
-    const bool back = co_await pass(answer_name, direction::up, direction::down);
-    if (!back) throw base::failure(link_lost());
-    if (!next) throw base::failure(next.error());
-    if (!*next) co_return;
-    if constexpr (std::is_same_v<Value, chunk>)
-      if (world_.damages_chunk()) (*next)->bytes[0] ^= 1;
-    co_yield std::move(**next);
-  }
+  return pass_parts<Value>(at_, direction::down, std::move(message));
 }
 
 template <class Message>

@@ -65,6 +65,8 @@ class wire final : public runtime::co_actor<wire_interface> {
   runtime::task<Answer> to_cloud(Message message);
   template <class Answer, class Message>
   runtime::task<Answer> to_node(Message message);
+  template <class Value, class Handle, class Message>
+  runtime::stream<Value> pass_parts(Handle from, direction way, Message message);
   template <class Value, class Message>
   runtime::stream<Value> from_cloud(Message message);
   template <class Value, class Message>
