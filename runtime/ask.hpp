@@ -75,12 +75,8 @@ class ask_operation final : public watching_operation {
       return false;
     }
     suspend(waiting);
-    const auto number = core_.open(*this, deadline);
-    core_.watch(*this, callee_);
-    auto request = std::move(std::get<request_at>(content_));
-    request->mid = call_id{call_kind::call, time_left(now, deadline), number}.request();
-    request->sender = core_.self().ctrl();
-    callee_->get()->enqueue(std::move(request), core_.self().context());
+    core_.call(
+        *this, call_kind::call, deadline, callee_, std::move(std::get<request_at>(content_)));
     return true;
   }
   base::result<R> take() {

@@ -7,6 +7,7 @@
 
 namespace dlls::runtime {
 namespace detail {
+
 class scope_child final : public job, public tagged_hook<scope_tag> {
  public:
   scope_child(scope& owner, task<void> body, const boost::source_location& where) noexcept

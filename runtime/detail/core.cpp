@@ -200,18 +200,32 @@ void core::close(operation& op) noexcept {
   if (calls_.size() == 0 && !dispatching_) caf::intrusive_ptr_release(self_.ctrl());
 }
 
-void core::cancel_call(const caf::strong_actor_ptr& callee, std::uint64_t number) noexcept {
-  const auto order = call_id::order(number);
+std::uint64_t core::call(
+    watching_operation& op, call_kind kind, time_point deadline,
+    const caf::strong_actor_ptr& callee, caf::mailbox_element_ptr request) {
+  const auto number = open(op, deadline);
+  watch(op, callee);
+  request->mid = call_id{kind, time_left(op.since(), deadline), number}.request();
+  request->sender = self_.ctrl();
+  callee->get()->enqueue(std::move(request), self_.context());
+  return number;
+}
+
+template <class Content>
+void core::order(const caf::strong_actor_ptr& callee, std::uint64_t number, Content content) {
   callee->get()->enqueue(
-      caf::make_mailbox_element(self_.ctrl(), order.response(), {}, caf::make_message()),
+      caf::make_mailbox_element(
+          self_.ctrl(), call_id::order(number).response(), {}, std::move(content)),
       self_.context());
+}
+
+void core::cancel_call(const caf::strong_actor_ptr& callee, std::uint64_t number) noexcept {
+  order(callee, number, caf::make_message());
 }
 
 void core::grant_credit(
     const caf::strong_actor_ptr& callee, std::uint64_t number, std::uint32_t parts) {
-  const auto order = call_id::order(number);
-  callee->get()->enqueue(
-      caf::make_mailbox_element(self_.ctrl(), order.response(), {}, parts), self_.context());
+  order(callee, number, parts);
 }
 
 bool core::dispatch(caf::mailbox_element& message) {

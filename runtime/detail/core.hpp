@@ -103,6 +103,10 @@ class core {
   // The same, and no later than the deadline of the job on the stack.
   time_point deadline(time_point now, caf::actor_clock::duration_type after) const;
 
+  // Opens the operation and asks the callee, who is not null; gives the call's number.
+  std::uint64_t call(
+      watching_operation& op, call_kind kind, time_point deadline,
+      const caf::strong_actor_ptr& callee, caf::mailbox_element_ptr request);
   // As pending_calls; an open operation keeps the actor alive.
   std::uint64_t open(operation& op, time_point deadline);
   void watch(watching_operation& op, const caf::strong_actor_ptr& who);
@@ -142,6 +146,8 @@ class core {
   handler_job* new_handler(handler_bond bond, std::string (*name)(), bool streams);
   void recycle(handler_job& h) noexcept;
   void obey(const caf::mailbox_element& order);
+  template <class Content>
+  void order(const caf::strong_actor_ptr& callee, std::uint64_t number, Content content);
   void cancel(handler_job& h, const base::error& why) noexcept;
   void wake(operation& op) noexcept {
     if (op.resume_point) loop_.make_ready(op);

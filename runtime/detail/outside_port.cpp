@@ -7,6 +7,7 @@
 #include <caf/make_actor.hpp>
 
 #include "runtime/caf_error.hpp"
+#include "runtime/detail/core.hpp"
 
 namespace dlls::runtime::detail {
 
@@ -35,7 +36,7 @@ void outside_port::send(
       return call->deliver();
     }
     const auto now = home_system().clock().now();
-    const auto deadline = within > no_deadline - now ? no_deadline : now + within;
+    const auto deadline = core::later(now, within);
     call->call_number = calls_.open(*call, deadline);
     request->mid = call_id{call_kind::call, time_left(now, deadline), call->call_number}.request();
     request->sender = ctrl();

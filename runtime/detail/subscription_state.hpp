@@ -52,17 +52,13 @@ class subscription_state final : public watching_operation {
     if (!request_ || ended_) return;
     begin_at(core_.now());
     if (deadline_ <= since()) return end(late_answer(*callee_));
-    number_ = core_.open(*this, deadline_);
-    request_->mid = call_id{call_kind::stream, time_left(since(), deadline_), number_}.request();
-    request_->sender = core_.self().ctrl();
-    core_.watch(*this, callee_);
-    callee_->get()->enqueue(std::move(request_), core_.self().context());
+    core_.call(*this, call_kind::stream, deadline_, callee_, std::move(request_));
     grant(window_);
   }
   // Tells the callee, if it doesn't know yet. What has arrived stays.
   void stop() noexcept {
     if (!is_open()) return;
-    core_.cancel_call(callee_, number_);
+    core_.cancel_call(callee_, number());
     core_.close(*this);
   }
   void fail(base::error why) {
@@ -75,7 +71,7 @@ class subscription_state final : public watching_operation {
     auto after = after_answer::open;
     if (content.match_elements<part<T>>()) {
       if (room_ == 0) {
-        core_.cancel_call(callee_, number_);
+        core_.cancel_call(callee_, number());
         end(base::error{
             base::errc::resource_exhausted, "a stream brings more values than it was granted"});
         after = after_answer::closed;
@@ -89,7 +85,7 @@ class subscription_state final : public watching_operation {
         end({});
       } else {
         // Its producer has ended, unless the error is the link's: a part too large for it.
-        core_.cancel_call(callee_, number_);
+        core_.cancel_call(callee_, number());
         end(wrong_answer(content, *callee_));
       }
     }
@@ -97,7 +93,7 @@ class subscription_state final : public watching_operation {
     return after;
   }
   void expired() override {
-    core_.cancel_call(callee_, number_);
+    core_.cancel_call(callee_, number());
     end(late_answer(*callee_));
     wake();
   }
@@ -113,7 +109,7 @@ class subscription_state final : public watching_operation {
   friend class next_operation<T>;
   void grant(std::uint32_t parts) {
     room_ += parts;
-    core_.grant_credit(callee_, number_, parts);
+    core_.grant_credit(callee_, number(), parts);
   }
   void end(std::optional<base::error> failure) {
     ended_ = true;
@@ -127,8 +123,7 @@ class subscription_state final : public watching_operation {
   std::chrono::nanoseconds within_;
   std::uint32_t window_;
   caf::mailbox_element_ptr request_;
-  time_point deadline_;  // of the request that was served when it was made
-  std::uint64_t number_ = 0;
+  time_point deadline_;      // of the request that was served when it was made
   std::uint64_t room_ = 0;   // values granted that have not arrived
   std::uint32_t taken_ = 0;  // values taken that no grant has made up for
   std::deque<T> arrived_;
