@@ -26,7 +26,8 @@
 #include <caf/mailbox_element.hpp>
 #include <caf/response_type.hpp>
 #include <chrono>
-#include <memory>
+#include <new>
+#include <utility>
 #include <variant>
 
 #include "runtime/caf_error.hpp"
@@ -41,24 +42,23 @@ namespace detail {
 
 // The wait that ask and try_ask share.
 template <class R>
-class ask_operation final : public watching_operation {
+class ask_operation final : public operation {
  public:
   ask_operation(
       core& c, caf::strong_actor_ptr callee, std::chrono::nanoseconds within,
       caf::mailbox_element_ptr request)
-      : watching_operation(within),
-        core_(c),
-        callee_(std::move(callee)),
-        content_(std::move(request)) {}
+      : operation(within), core_(c), callee_(std::move(callee)), request_(request.release()) {}
   ask_operation(ask_operation&& other) noexcept  // only before it is awaited
-      : watching_operation(other.within()),
+      : operation(other.within()),
         core_(other.core_),
         callee_(std::move(other.callee_)),
-        content_(std::move(other.content_)) {}
+        request_(std::exchange(other.request_, nullptr)) {}
   ~ask_operation() {
-    if (!is_open()) return;
-    core_.cancel_call(callee_, number());
-    core_.close(*this);
+    if (is_open()) {
+      core_.cancel_call(callee_, number());
+      core_.close(*this);
+    }
+    drop();
   }
 
   // False: the outcome is there already.
@@ -75,26 +75,27 @@ class ask_operation final : public watching_operation {
       return false;
     }
     suspend(waiting);
-    core_.call(
-        *this, call_kind::call, deadline, callee_, std::move(std::get<request_at>(content_)));
+    caf::mailbox_element_ptr request{std::exchange(request_, nullptr)};
+    core_.call(*this, call_kind::call, deadline, callee_, std::move(request));
     return true;
   }
   base::result<R> take() {
-    if (auto* why = std::get_if<error_at>(&content_)) return std::move(**why);
+    if (stage() == failed) return std::move(*failure_);
     if constexpr (std::is_void_v<R>)
       return {};
     else
-      return std::move(std::get<value_at>(content_));
+      return std::move(value_);
   }
 
   after_answer answered(caf::type_erased_tuple& content) override {
     auto answer = read_answer<R>(content, *callee_);
-    if (!answer)
+    if (!answer) {
       fail(std::move(answer).error());
-    else if constexpr (std::is_void_v<R>)
-      content_.template emplace<value_at>();
-    else
-      content_.template emplace<value_at>(std::move(*answer));
+      return after_answer::closed;
+    }
+    drop();
+    if constexpr (!std::is_void_v<R>) new (&value_) value(std::move(*answer));
+    set_stage(answered_well);
     return after_answer::closed;
   }
   void expired() override {
@@ -108,15 +109,37 @@ class ask_operation final : public watching_operation {
 
  private:
   using value = std::conditional_t<std::is_void_v<R>, std::monostate, R>;
-  static constexpr std::size_t request_at = 0, value_at = 1, error_at = 2;
+  static constexpr std::uint8_t asking = 0, answered_well = 1, failed = 2;
   void fail(base::error why) {
-    content_.template emplace<error_at>(std::make_unique<base::error>(std::move(why)));
+    auto* failure = new base::error(std::move(why));
+    drop();
+    failure_ = failure;
+    set_stage(failed);
+  }
+  void drop() noexcept {
+    switch (stage()) {
+      case asking:
+        caf::mailbox_element_ptr{request_}.reset();
+        break;
+      case answered_well:
+        value_.~value();
+        break;
+      case failed:
+        delete failure_;
+    }
+    request_ = nullptr;
+    set_stage(asking);
   }
 
   core& core_;
   caf::strong_actor_ptr callee_;
-  // The request until it is sent, then what came of it.
-  std::variant<caf::mailbox_element_ptr, value, std::unique_ptr<base::error>> content_;
+  // By stage: the request until it is sent, then what came of it. No variant: its index would cost
+  // every suspended ask another word.
+  union {
+    caf::mailbox_element* request_;
+    value value_;
+    base::error* failure_;
+  };
 };
 
 template <class R, bool Throws>

@@ -82,7 +82,7 @@ handler_job* handler_index::drain() noexcept {
 }
 
 // Whoever asks from another node can't cancel once its link is lost, and its proxy here ends then.
-class core::asker_watch final : public watching_operation {
+class core::asker_watch final : public operation {
  public:
   asker_watch(core& c, handler_job& of) : core_(c), handler_(of) {
     core_.open(*this, no_deadline);
@@ -190,7 +190,7 @@ std::uint64_t core::open(operation& op, time_point deadline) {
   return calls_.open(op, deadline);
 }
 
-void core::watch(watching_operation& op, const caf::strong_actor_ptr& who) {
+void core::watch(operation& op, const caf::strong_actor_ptr& who) {
   if (auto attachment = calls_.watch(op, who)) who->get()->attach(std::move(attachment));
 }
 
@@ -201,8 +201,8 @@ void core::close(operation& op) noexcept {
 }
 
 std::uint64_t core::call(
-    watching_operation& op, call_kind kind, time_point deadline,
-    const caf::strong_actor_ptr& callee, caf::mailbox_element_ptr request) {
+    operation& op, call_kind kind, time_point deadline, const caf::strong_actor_ptr& callee,
+    caf::mailbox_element_ptr request) {
   const auto number = open(op, deadline);
   watch(op, callee);
   request->mid = call_id{kind, time_left(op.since(), deadline), number}.request();

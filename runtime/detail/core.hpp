@@ -105,11 +105,11 @@ class core {
 
   // Opens the operation and asks the callee, who is not null; gives the call's number.
   std::uint64_t call(
-      watching_operation& op, call_kind kind, time_point deadline,
-      const caf::strong_actor_ptr& callee, caf::mailbox_element_ptr request);
+      operation& op, call_kind kind, time_point deadline, const caf::strong_actor_ptr& callee,
+      caf::mailbox_element_ptr request);
   // As pending_calls; an open operation keeps the actor alive.
   std::uint64_t open(operation& op, time_point deadline);
-  void watch(watching_operation& op, const caf::strong_actor_ptr& who);
+  void watch(operation& op, const caf::strong_actor_ptr& who);
   void close(operation& op) noexcept;
   std::size_t pending() const noexcept { return calls_.size(); }
   const pending_calls& calls() const noexcept { return calls_; }

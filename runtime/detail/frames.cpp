@@ -67,12 +67,12 @@ constexpr bool reuse = true;
 }  // namespace
 
 std::size_t frame_cache::rounded(std::size_t bytes) noexcept {
-  return bytes > bytes_max ? bytes : (bytes + step - 1) / step * step;
+  return bytes > bytes_max ? bytes : (bytes + header + step - 1) / step * step - header;
 }
 
 void* frame_cache::take(std::size_t bytes) noexcept {
   if (bytes > bytes_max || !free_) return nullptr;
-  auto*& list = (*free_)[(bytes - 1) / step];
+  auto*& list = (*free_)[list_of(bytes)];
   if (!list) return nullptr;
   kept_ -= rounded(bytes);
   return std::exchange(list, list->next);
@@ -82,7 +82,7 @@ bool frame_cache::give(void* frame, std::size_t bytes) noexcept {
   if (bytes > bytes_max || kept_ + rounded(bytes) > kept_max) return false;
   if (!free_) free_.reset(new (std::nothrow) lists{});
   if (!free_) return false;
-  auto*& list = (*free_)[(bytes - 1) / step];
+  auto*& list = (*free_)[list_of(bytes)];
   list = new (frame) block{list};
   kept_ += rounded(bytes);
   return true;

@@ -28,13 +28,16 @@ class frame_cache {
   static std::size_t rounded(std::size_t bytes) noexcept;
 
  private:
+  // As malloc divides its memory: in steps of 16 bytes, 8 of which it keeps.
   static constexpr std::size_t step = 16;
-  static constexpr std::size_t bytes_max = 1024;     // of one frame
-  static constexpr std::size_t kept_max = 1u << 20;  // bytes in all
+  static constexpr std::size_t header = 8;
+  static constexpr std::size_t bytes_max = 1024 - header;  // of one frame
+  static constexpr std::size_t kept_max = 1u << 20;        // bytes in all
   struct block {
     block* next;
   };
-  using lists = std::array<block*, bytes_max / step>;
+  static std::size_t list_of(std::size_t bytes) noexcept { return (bytes + header - 1) / step; }
+  using lists = std::array<block*, (bytes_max + header) / step>;
   std::unique_ptr<lists> free_;  // from the first frame on
   std::size_t kept_ = 0;
 };

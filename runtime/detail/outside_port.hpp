@@ -16,7 +16,7 @@
 namespace dlls::runtime::detail {
 
 // One ask and its callback. The outcome is stored under the port's lock, delivered outside of it.
-class outside_call_base : public watching_operation {
+class outside_call_base : public operation {
  public:
   virtual ~outside_call_base() = default;
   virtual void fail(base::error why) = 0;

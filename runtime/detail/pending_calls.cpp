@@ -72,7 +72,7 @@ class weak_relay final : public caf::monitorable_actor {
 struct callee {
   caf::actor_addr who;
   std::uint64_t id = 0;
-  hook_list<watching_operation, callee_tag> waiting;
+  hook_list<ready_node, ready_tag> waiting;  // operations
 };
 
 pending_calls::pending_calls(caf::abstract_actor& self) noexcept : self_(self) {}
@@ -98,7 +98,7 @@ std::uint64_t pending_calls::open(operation& op, time_point deadline) {
   place_of(number) = &op;
   ++open_count_;
   if (deadline != no_deadline) {
-    op.number_ |= operation::timed;
+    op.timed_ = 1;
     // By a quarter, not twofold: with many tasks this is a good part of what each costs.
     if (timers_.size() == timers_.capacity())
       timers_.reserve(timers_.size() + std::max<std::size_t>(16, timers_.size() / 4));
@@ -119,11 +119,12 @@ void pending_calls::grow() {
 
 void pending_calls::close(operation& op) noexcept {
   if (op.number_ == 0) return;
-  place_of(op.number()) = nullptr;
+  place_of(op.number_) = nullptr;
   --open_count_;
-  const bool timed = (std::exchange(op.number_, 0) & operation::timed) != 0;
-  op.unwatch();
-  if (!timed) return;
+  op.number_ = 0;
+  op.unlink();
+  if (!op.timed_) return;
+  op.timed_ = 0;
   ++dead_timers_;
   drop_dead_timers();
 }
@@ -165,7 +166,7 @@ operation* pending_calls::take_expired() {
       --dead_timers_;
       continue;
     }
-    op->number_ &= ~operation::timed;
+    op->timed_ = 0;
     return op;
   }
   if (armed_ <= now) armed_ = no_deadline;
@@ -184,7 +185,7 @@ void pending_calls::drop_dead_timers() {
 
 // --- callees -----------------------------------------------------------------------------------
 
-caf::attachable_ptr pending_calls::watch(watching_operation& op, const caf::strong_actor_ptr& who) {
+caf::attachable_ptr pending_calls::watch(operation& op, const caf::strong_actor_ptr& who) {
   auto found = callees_.find(who.get());
   caf::attachable_ptr fresh;
   if (found == callees_.end()) {
@@ -209,7 +210,7 @@ operation* pending_calls::take_orphan(call_id id) noexcept {
     callees_.erase(caf::actor_cast<caf::actor_control_block*>(c.who));
     return nullptr;
   }
-  auto* op = c.waiting.front();
+  auto* op = static_cast<operation*>(c.waiting.front());
   close(*op);
   return op;
 }

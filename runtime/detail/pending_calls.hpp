@@ -23,7 +23,6 @@
 namespace dlls::runtime::detail {
 
 class operation;
-class watching_operation;
 struct callee;
 
 class pending_calls {
@@ -38,7 +37,7 @@ class pending_calls {
   std::uint64_t open(operation& op, time_point deadline);
   // Lets the operation fail as soon as `who` is gone. The caller attaches the result, unless null,
   // to `who` (outside of its lock: attaching to a dead actor reports at once).
-  [[nodiscard]] caf::attachable_ptr watch(watching_operation& op, const caf::strong_actor_ptr& who);
+  [[nodiscard]] caf::attachable_ptr watch(operation& op, const caf::strong_actor_ptr& who);
   // Forgets the operation; no effect on one that is not open.
   void close(operation& op) noexcept;
   std::size_t size() const noexcept { return open_count_; }
@@ -99,6 +98,8 @@ class pending_calls {
 
 // One wait. Derived classes live in a coroutine's frame (or, for `outside` and subscriptions, on
 // the heap) and close themselves when they die. Small: a suspended task is little more than this.
+// While it waits for somebody who may end, it stands among those that do by the hook by which it
+// will stand among the ready.
 class operation : public ready_node {
  public:
   virtual ~operation() = default;
@@ -109,11 +110,10 @@ class operation : public ready_node {
   // Its time is over, or its actor's: closed afterwards.
   virtual void expired() = 0;
   virtual void callee_lost(const base::error&) {}
-  virtual void unwatch() noexcept {}
   // For people: what is waited for.
   virtual std::string describe() const = 0;
   bool is_open() const noexcept { return number_ != 0; }
-  std::uint64_t number() const noexcept { return number_ & call_id::number_max; }  // 0: not open
+  std::uint64_t number() const noexcept { return number_; }  // 0: not open
   time_point since() const noexcept { return since_; }
 
  protected:
@@ -122,19 +122,16 @@ class operation : public ready_node {
   explicit operation(std::chrono::nanoseconds within) noexcept : since_(within) {}
   std::chrono::nanoseconds within() const noexcept { return since_.time_since_epoch(); }
   void begin_at(time_point now) noexcept { since_ = now; }
+  // For the derived class, in bits that are free here.
+  std::uint8_t stage() const noexcept { return stage_; }
+  void set_stage(std::uint8_t stage) noexcept { stage_ = stage; }
 
  private:
   friend class pending_calls;
-  static constexpr std::uint64_t timed = std::uint64_t{1} << 63;  // beside the number
-  std::uint64_t number_ = 0;
+  std::uint64_t number_ : call_id::number_bits = 0;
+  std::uint64_t timed_ : 1 = 0;
+  std::uint64_t stage_ : 8 = 0;
   time_point since_;
-};
-
-// A wait for somebody, who may end.
-class watching_operation : public operation, public tagged_hook<class callee_tag> {
- public:
-  using operation::operation;
-  void unwatch() noexcept final { static_cast<tagged_hook<callee_tag>&>(*this).unlink(); }
 };
 
 // The content of the message by which a callee's end is reported. Never announced, so it can't come

@@ -20,7 +20,7 @@ class next_operation;
 // The call, open from the first next() to the stream's end. Nobody is resumed by it: that is
 // next_operation's.
 template <class T>
-class subscription_state final : public watching_operation {
+class subscription_state final : public operation {
  public:
   subscription_state(
       core& c, caf::strong_actor_ptr callee, std::chrono::nanoseconds within, std::uint32_t window,
