@@ -18,6 +18,7 @@ struct attend_state {
 };
 
 std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
+std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
 
 void gather_queries(const attend_range<float>& a, float* q) {
   const auto dim = a.cache->head_dim;
@@ -28,13 +29,14 @@ void gather_queries(const attend_range<float>& a, float* q) {
   }
 }
 
-// Turns one row's scores of `seen` positions into weights against the row's running peak; the rest
-// of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
-float weigh(float* score, std::size_t seen, float& peak, float& sum) {
-  if (seen == 0) {
+// Turns one row's scores of positions [from, seen) into weights against the row's running peak; the
+// rest of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
+float weigh(float* score, std::size_t from, std::size_t seen, float& peak, float& sum) {
+  if (from >= seen) {
     std::memset(score, 0, attend_positions * sizeof(float));
     return 1.0f;
   }
+  for (std::size_t i = 0; i < from; ++i) score[i] = -INFINITY;
   for (auto i = seen; i < attend_positions; ++i) score[i] = -INFINITY;
   lanes most = lanes::load(score);
   for (std::size_t i = 16; i < attend_positions; i += 16)
@@ -64,7 +66,8 @@ void attend_blocks(const attend_range<float>& a, attend_state& state) {
   const auto rows = a.row_end - a.row_begin, stride = c.value_stride();
   const auto* keys = reinterpret_cast<const number*>(c.keys) + a.kv_head * c.capacity * c.head_dim;
   const auto* values = reinterpret_cast<const number*>(c.values) + a.kv_head * c.capacity * stride;
-  for (auto p = a.begin; p < a.end; p += attend_positions) {
+  const auto first_block = a.first_seen(a.row_begin) / attend_positions * attend_positions;
+  for (auto p = larger(a.begin, first_block); p < a.end; p += attend_positions) {
     const auto block = smaller(attend_positions, a.end - p);
     for (std::size_t i = 0; i < block; i += 16)
       tile<Load>(
@@ -73,7 +76,9 @@ void attend_blocks(const attend_range<float>& a, attend_state& state) {
     for (std::size_t r = 0; r < rows; ++r) {
       const auto own = a.first + (a.row_begin + r) / a.group;  // the row's position
       const auto seen = own < p ? 0 : smaller(block, own - p + 1);
-      const float shrink = weigh(state.score + r * attend_positions, seen, a.peak[r], a.sum[r]);
+      const auto from = larger(p, a.first_seen(a.row_begin + r)) - p;
+      const float shrink =
+          weigh(state.score + r * attend_positions, from, seen, a.peak[r], a.sum[r]);
       if (shrink != 1.0f) scale_row(a.out + r * stride, stride, shrink);
     }
     for (std::size_t i = 0; i < stride; i += 16)
