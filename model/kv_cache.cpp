@@ -59,6 +59,7 @@ void kv_cache::workspace::reserve(const llama_config& c, std::size_t rows) {
   at_least(gate, c.ff);
   at_least(up, c.ff);
   at_least(turns, c.head_dim);
+  if (c.traits.windowed_rope_base != 0) at_least(windowed_turns, c.head_dim);
   const auto widest = std::max<std::size_t>({c.dim, heads, c.ff});
   at_least(blocks, (widest + kernels::block_values - 1) / kernels::block_values);
 }

@@ -1,7 +1,7 @@
 // The forward pass of the LLaMA family (Touvron et al. 2023): for each layer
 //   x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rms_norm(x)
 //   x += down(swiglu(gate(m), up(m))),               m = rms_norm(x)
-// and logits = output(rms_norm(x)).
+// and logits = output(rms_norm(x)); with the steps that llama_traits ask for.
 #include <algorithm>
 #include <cmath>
 
@@ -62,7 +62,16 @@ class pass {
     return {buffer.data() + first_row_ * m.rows, m.rows, &m, accumulate};
   }
 
+  // Where a product that ends half a layer goes: into the stream, or aside to be normed first.
+  kernels::product onto_stream(const kernels::packed_matrix& m) {
+    return c_.traits.post_norms ? into(ws_.normed, m) : into(ws_.x, m, true);
+  }
+  void join_stream(const std::vector<float>& post_norm);
+
   void embed(std::span<const token_id> tokens);
+  void finish_heads(
+      float* heads, std::size_t n, const std::vector<float>& bias, const std::vector<float>& norm,
+      const float* turns);
   void attend(const llama_layer& layer, std::uint32_t index, wanted rows);
   void feed_forward(const llama_layer& layer);
 
@@ -80,14 +89,34 @@ void pass::embed(std::span<const token_id> tokens) {
   each_row([&](std::size_t row) {
     const auto id = tokens[row];
     base::check(id >= 0 && static_cast<std::uint32_t>(id) < c_.vocab, "a token of the vocabulary");
-    kernels::unpack_row(ws_.x.data() + row * c_.dim, w_.embedding, static_cast<std::size_t>(id));
-    float* turn = ws_.turns.data() + row * c_.head_dim;
-    for (const double frequency : w_.frequencies) {
-      const double angle = static_cast<double>(position_ + row) * frequency;
-      *turn++ = static_cast<float>(std::cos(angle));
-      *turn++ = static_cast<float>(std::sin(angle));
-    }
+    float* x = ws_.x.data() + row * c_.dim;
+    kernels::unpack_row(x, w_.embedding, static_cast<std::size_t>(id));
+    if (const float scale = c_.traits.embedding_scale; scale != 1)
+      for (std::size_t i = 0; i < c_.dim; ++i) x[i] *= scale;
+    w_.rope.turns(ws_.turns.data() + row * c_.head_dim, position_ + row);
+    w_.windowed_rope.turns(ws_.windowed_turns.data() + row * c_.head_dim, position_ + row);
   });
+}
+
+void pass::join_stream(const std::vector<float>& post_norm) {
+  if (!c_.traits.post_norms) return;
+  each_row([&](std::size_t row) {
+    float* n = ws_.normed.data() + row * c_.dim;
+    kernels::rms_norm(n, n, post_norm.data(), c_.dim, c_.rms_eps);
+    kernels::add(ws_.x.data() + row * c_.dim, n, c_.dim);
+  });
+}
+
+// Queries or keys of one row, from their product to what attention takes.
+void pass::finish_heads(
+    float* heads, std::size_t n, const std::vector<float>& bias, const std::vector<float>& norm,
+    const float* turns) {
+  const std::size_t dim = c_.head_dim;
+  if (!bias.empty()) kernels::add(heads, bias.data(), bias.size());
+  if (!norm.empty())
+    for (float* head = heads; head < heads + n * dim; head += dim)
+      kernels::rms_norm(head, head, norm.data(), dim, c_.rms_eps);
+  kernels::rope(heads, turns, n, dim, c_.traits.pairs);
 }
 
 void pass::attend(const llama_layer& layer, std::uint32_t index, wanted rows) {
@@ -102,13 +131,18 @@ void pass::attend(const llama_layer& layer, std::uint32_t index, wanted rows) {
   kernels::matmul(pool_, qkv, rows_of(ws_.normed.data(), c_.dim, q8));
 
   const auto view = cache_.layer(index);
+  const bool windowed = c_.windowed(index);
+  const auto& tables =
+      windowed && c_.traits.windowed_rope_base != 0 ? ws_.windowed_turns : ws_.turns;
   each_row([&](std::size_t row) {
-    const float* turns = ws_.turns.data() + row * c_.head_dim;
+    const float* turns = tables.data() + row * c_.head_dim;
+    float* q = ws_.q.data() + row * heads_width();
     float* k = ws_.k.data() + row * kv_width();
-    constexpr auto pairs = kernels::rope_pairs::adjacent;
-    kernels::rope(ws_.q.data() + row * heads_width(), turns, c_.heads, c_.head_dim, pairs);
-    kernels::rope(k, turns, c_.kv_heads, c_.head_dim, pairs);
-    kernels::kv_store(view, position_ + row, k, ws_.v.data() + row * kv_width());
+    float* v = ws_.v.data() + row * kv_width();
+    finish_heads(q, c_.heads, layer.q_bias, layer.q_norm, turns);
+    finish_heads(k, c_.kv_heads, layer.k_bias, layer.k_norm, turns);
+    if (!layer.v_bias.empty()) kernels::add(v, layer.v_bias.data(), kv_width());
+    kernels::kv_store(view, position_ + row, k, v);
   });
   if (index + 1 == c_.layers) {  // the rest of the last layer serves the logits alone
     if (rows == wanted::none) first_row_ = rows_;
@@ -124,7 +158,8 @@ void pass::attend(const llama_layer& layer, std::uint32_t index, wanted rows) {
       .q_stride = width,
       .rows = rows_ - first_row_,
       .heads = c_.heads,
-      .first = position_ + first_row_};
+      .first = position_ + first_row_,
+      .window = windowed ? c_.traits.window : 0};
   const auto scratch = kernels::attention_scratch(job, view);
   if (ws_.scratch.size() < scratch) ws_.scratch.resize(scratch);
   kernels::attention(pool_, job, view, ws_.scratch.data());
@@ -134,8 +169,9 @@ void pass::attend(const llama_layer& layer, std::uint32_t index, wanted rows) {
     each_row([&](std::size_t row) {
       kernels::quantise_q8(blocks(row, width), ws_.attended.data() + row * width, width);
     });
-  const kernels::product o[] = {into(ws_.x, layer.o, true)};
+  const kernels::product o[] = {onto_stream(layer.o)};
   kernels::matmul(pool_, o, rows_of(ws_.attended.data(), width, o_q8));
+  join_stream(layer.attention_post_norm);
 }
 
 void pass::feed_forward(const llama_layer& layer) {
@@ -151,11 +187,13 @@ void pass::feed_forward(const llama_layer& layer) {
   const bool down_q8 = w_.wants_q8(layer.down);
   each_row([&](std::size_t row) {
     float* gate = ws_.gate.data() + row * c_.ff;
-    kernels::swiglu(gate, gate, ws_.up.data() + row * c_.ff, c_.ff);
+    const auto activate = c_.traits.gate == gate_kind::gelu_tanh ? kernels::geglu : kernels::swiglu;
+    activate(gate, gate, ws_.up.data() + row * c_.ff, c_.ff);
     if (down_q8) kernels::quantise_q8(blocks(row, c_.ff), gate, c_.ff);
   });
-  const kernels::product down[] = {into(ws_.x, layer.down, true)};
+  const kernels::product down[] = {onto_stream(layer.down)};
   kernels::matmul(pool_, down, rows_of(ws_.gate.data(), c_.ff, down_q8));
+  join_stream(layer.ff_post_norm);
 }
 
 void pass::run(std::span<const token_id> tokens, wanted rows) {
@@ -183,6 +221,8 @@ void pass::logits(float* out, std::size_t begin, std::size_t n) {
   });
   const kernels::product output[] = {{out, c_.vocab, &w_.output, false}};
   kernels::matmul(pool_, output, rows_of(ws_.normed.data(), c_.dim, q8));
+  if (const float cap = c_.traits.logit_softcap; cap != 0)
+    for (std::size_t i = 0; i < n * c_.vocab; ++i) out[i] = cap * std::tanh(out[i] / cap);
 }
 
 }  // namespace

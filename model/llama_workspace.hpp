@@ -17,6 +17,7 @@ struct kv_cache::workspace {
   std::vector<float> attended;            // (rows, heads * head_dim)
   std::vector<float> gate, up;            // (rows, ff)
   std::vector<float> turns;               // (rows, head_dim): cosines and sines
+  std::vector<float> windowed_turns;      // the same for windowed layers, where they differ
   std::vector<float> scratch;             // attention's
   std::vector<float> logits;              // of the rows at hand, forward_each only
   std::vector<kernels::q8_block> blocks;  // the quantised form of whatever is multiplied next
