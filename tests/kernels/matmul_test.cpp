@@ -115,6 +115,41 @@ TEST_CASE("products of every weight type agree with double precision") {
   });
 }
 
+// Continuous batching and chunked prefill rest on it.
+TEST_CASE("a row's product does not depend on the rows beside it") {
+  const auto seed = test::fresh_seed();
+  INFO("seed " << seed);
+  test::with_each_isa([&](const inference_ops&) {
+    base::random_source random(seed);
+    for (const auto type : test::all_elements)
+      for (const auto& s : {sizes{33, 64, 25}, sizes{70, 544, 61}}) {
+        INFO(
+            "type " << static_cast<int>(type) << ", weights (" << s.rows << ", " << s.columns
+                    << ")");
+        const test::random_weights w(type, s.rows, s.columns, random);
+        const auto x = test::random_floats(random, s.n * s.columns);
+        const auto blocks = quantised(x);
+        thread_pool pool(2);
+        for (const bool q8 : {false, true}) {
+          if (q8 && !is_quantised(type)) continue;
+          const auto rows_into = [&](std::vector<float>& y, std::size_t begin, std::size_t n) {
+            const product p[] = {{&y[begin * s.rows], s.rows, &w.packed, false}};
+            const auto* q = q8 ? &blocks[begin * s.columns / block_values] : nullptr;
+            matmul(pool, p, {&x[begin * s.columns], q, n, s.columns});
+          };
+          std::vector<float> together(s.n * s.rows), alone(together.size());
+          for (std::size_t row = 0; row < s.n; ++row) rows_into(alone, row, 1);
+          for (std::size_t row = 0; row < s.n;) {
+            const auto n = 1 + random.below(s.n - row);
+            rows_into(together, row, n);
+            row += n;
+          }
+          CHECK(test::worst_error(together, alone) == 0);
+        }
+      }
+  });
+}
+
 TEST_CASE("columns that are no multiple of anything work for float weights") {
   base::random_source random(5);
   test::with_each_isa([&](const inference_ops&) {

@@ -12,6 +12,7 @@ namespace {
 
 struct lanes {
   __m256 lo, hi;
+  static constexpr std::size_t registers = 16, registers_each = 2;
   static constexpr std::size_t tile_rows = 6;  // activation rows that fit in registers
 
   DLLS_LANES lanes all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }

@@ -12,6 +12,7 @@ namespace {
 
 struct lanes {
   __m512 v;
+  static constexpr std::size_t registers = 32, registers_each = 1;
   static constexpr std::size_t tile_rows = 12;  // activation rows that fit in registers
 
   DLLS_LANES lanes all(float x) { return {_mm512_set1_ps(x)}; }

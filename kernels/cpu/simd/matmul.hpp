@@ -9,8 +9,11 @@
 namespace dlls::kernels {
 namespace {
 
-// Columns of a panel decoded at once: 16 KB, half a first-level cache.
-constexpr std::size_t decode_columns = 256;
+// Weights are taken this many panels and columns at a time: 16 KB when decoded, half a first-level
+// cache. Sums start anew for each such piece and are added up, whether the weights are decoded
+// first or on the way.
+constexpr std::size_t piece_panels = 4;
+constexpr std::size_t piece_columns = 64;
 
 template <class Load>
 void decode_floats(float* out, const std::byte* in, std::size_t columns) {
@@ -64,39 +67,48 @@ void decode(float* out, element type, const std::byte* in, std::size_t columns) 
 }
 
 template <class Load>
-void direct_panel(const tile_out& out, const panel_range<float, float>& a, const std::byte* panel) {
-  const auto columns = a.weights->columns;
-  tile<Load>(
-      out, reinterpret_cast<const typename Load::number*>(panel), 16, a.x, columns, columns,
-      a.rows);
+void direct_panels(
+    tile_out out, const panel_range<float, float>& a, std::size_t panel, std::size_t panels) {
+  const auto& w = *a.weights;
+  const auto* from =
+      reinterpret_cast<const typename Load::number*>(w.data + panel * w.panel_bytes());
+  for (std::size_t j = 0; j < w.columns; j += piece_columns) {
+    tile<Load>(
+        out, {from + j * 16, 16, w.columns * 16}, panels, a.x + j, w.columns,
+        smaller(piece_columns, w.columns - j), a.rows);
+    out.accumulate = true;
+  }
 }
 
-void decoded_panel(tile_out out, const panel_range<float, float>& a, const std::byte* panel) {
-  alignas(64) float piece[decode_columns * 16];
-  const auto columns = a.weights->columns;
-  for (std::size_t j = 0; j < columns; j += decode_columns) {
-    const auto count = columns - j < decode_columns ? columns - j : decode_columns;
-    decode(piece, a.weights->type, panel + bytes_of(a.weights->type, j * 16), count);
-    tile<load_f32>(out, piece, 16, a.x + j, columns, count, a.rows);
+void decoded_panels(
+    tile_out out, const panel_range<float, float>& a, std::size_t panel, std::size_t panels) {
+  alignas(64) float piece[piece_panels][piece_columns * 16];
+  const auto& w = *a.weights;
+  for (std::size_t j = 0; j < w.columns; j += piece_columns) {
+    const auto count = smaller(piece_columns, w.columns - j);
+    const auto* from = w.data + panel * w.panel_bytes() + bytes_of(w.type, j * 16);
+    for (std::size_t p = 0; p < panels; ++p, from += w.panel_bytes())
+      decode(piece[p], w.type, from, count);
+    tile<load_f32>(
+        out, {piece[0], 16, piece_columns * 16}, panels, a.x + j, w.columns, count, a.rows);
     out.accumulate = true;
   }
 }
 
 void matmul_floats(const panel_range<float, float>& a) {
   const auto& w = *a.weights;
-  for (auto p = a.begin; p < a.end; ++p) {
-    const auto left = w.rows - p * panel_rows;
-    const tile_out out{
-        a.y + p * panel_rows, a.y_stride, left < panel_rows ? left : panel_rows, a.accumulate};
-    const auto* panel = w.data + p * w.panel_bytes();
+  const bool few = a.rows <= lanes::tile_rows;
+  for (auto p = a.begin; p < a.end; p += piece_panels) {
+    const tile_out out{a.y + p * panel_rows, a.y_stride, w.rows - p * panel_rows, a.accumulate};
+    const auto panels = smaller(piece_panels, a.end - p);
     if (w.type == element::f32)
-      direct_panel<load_f32>(out, a, panel);
-    else if (w.type == element::f16 && a.rows <= lanes::tile_rows)
-      direct_panel<load_f16>(out, a, panel);
-    else if (w.type == element::bf16 && a.rows <= lanes::tile_rows)
-      direct_panel<load_bf16>(out, a, panel);
+      direct_panels<load_f32>(out, a, p, panels);
+    else if (w.type == element::f16 && few)
+      direct_panels<load_f16>(out, a, p, panels);
+    else if (w.type == element::bf16 && few)
+      direct_panels<load_bf16>(out, a, p, panels);
     else
-      decoded_panel(out, a, panel);
+      decoded_panels(out, a, p, panels);
   }
 }
 
