@@ -82,6 +82,11 @@ std::uint32_t kv_cache::adopt(std::span<const token_id> tokens) {
   return size_ - before;
 }
 
+std::optional<kv_page_key> kv_cache::next_key(std::span<const token_id> tokens) {
+  if (size_ % kv_page_tokens != 0 || size_ + kv_page_tokens > tokens.size()) return std::nullopt;
+  return key_of(size_ / kv_page_tokens, tokens);
+}
+
 void kv_cache::publish(std::span<const token_id> tokens) {
   for (; published_ < size_ / kv_page_tokens; ++published_)
     pool_->publish(pages_[published_], key_of(published_, tokens));

@@ -2,6 +2,7 @@
 #pragma once
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -45,6 +46,8 @@ class kv_cache {
   // continue what is held, where that is whole pages, leaving at least one of `tokens` to be
   // computed; gives how many tokens were gained. Whatever was reserved beyond is given back first.
   std::uint32_t adopt(std::span<const token_id> tokens);
+  // The key of the page that comes next, when it begins with the next token and `tokens` fill it.
+  std::optional<kv_page_key> next_key(std::span<const token_id> tokens);
   // Publishes the pages that are full.
   void publish(std::span<const token_id> tokens);
 
