@@ -4,9 +4,10 @@
     tests/parity/make_vocabularies.py small     bpe.gguf, sentencepiece.gguf, small.json (in the tree)
     tests/parity/make_vocabularies.py real      real.json, and the vocabularies to .cache/models/vocabularies/
 
-`small` trains on the texts in this file. Needs the PyPI packages gguf, tokenizers, sentencepiece and
+`small` trains on the texts in this file. Needs the PyPI packages gguf, tokenizers, sentencepiece, tiktoken and
 llama-cpp-python. `real` takes the vocabularies that PyPI packages carry: Mistral's from mistral-common 1.5.4,
-LLaMA 3's from llama-models 0.1.4, Qwen's from dashscope 2.0.2 (each installed with --no-deps)."""
+LLaMA 3's from llama-models 0.1.4, Qwen's from dashscope 2.0.2 (each installed with --no-deps). Ids under Tekken's
+pattern are not llama.cpp's, which simplifies it, but those of the tokenizers and tiktoken packages."""
 import base64
 import importlib.metadata
 import json
@@ -22,6 +23,10 @@ HERE = pathlib.Path(__file__).parent
 FOLDER = HERE / "reference" / "vocabularies"
 REAL = HERE.parent.parent / ".cache" / "models" / "vocabularies"
 PATTERNS = ["gpt-2", "smollm", "llama-bpe", "qwen2"]
+# Tekken's, in classes: U for letters that may be upper case, V for those that may be lower.
+U, V = r"\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}", r"\p{Ll}\p{Lm}\p{Lo}\p{M}"
+TEKKEN = (rf"[^\r\n\p{{L}}\p{{N}}]?[{U}]*[{V}]+|[^\r\n\p{{L}}\p{{N}}]?[{U}]+[{V}]*|\p{{N}}"
+          r"| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+")
 
 TEXTS = [
     "", " ", "  ", "\n", "\n \n", "\t\t x", "a  b", "    four before", "behind\n\n\n", "Hello, world!", " Hello",
@@ -29,7 +34,7 @@ TEXTS = [
     "café naïve résumé Übergröße", "😀 👩‍👩‍👧 🇰🇷🇺🇸", "1 12 123 1234 12345 3.14159 0x1F x2y3", "I'm you're he's we'll they'd I've can't",
     "I'M YOU'RE HE'S WE'LL THEY'D", "'s 't 're'x '", "def f(x):\n    return x ** 2  # sq\n", '{"key": [1, 2, null], "k": "v\\n"}',
     "user@example.com https://x.y/z?a=b&c", "!!!???... $100 + €50 = £?", "<s> </s> <unk> <0x41> [INST]", "\u00a0nbsp\u00a0 \u3000wide",
-    "\u0000 \u0001\u001b[31m\u007f", "x² ½ Ⅷ ४५६ ٣", "a" * 40, "ab" * 30, "camelCaseWords HTTPServer iPhone SNAKE_CASE", "e\u0301 \u0301x ñ",
+    "\u0000 \u0001\u001b[31m\u007f", "ÉCOLE Été eE\u0301 A中B中c ABCdeF", "x² ½ Ⅷ ४५६ ٣", "a" * 40, "ab" * 30, "camelCaseWords HTTPServer iPhone SNAKE_CASE", "e\u0301 \u0301x ñ",
     "\r\n\r\n \r\nx", "x \r\n y\u2028z", "it'ſ Kelvin K ﬁ", "\u2581 mark\u2581", "a/b//c\n/d", "   \n\n   \n x   ", "Ǆ ǅ ǆ ʰ ª", "word\t\tword",
     "ÀÉÎ àéî ЖжИи ΑαΒβ", "ไทย ภาษา", "👍🏽", "\ue000\ufffd"]
 
@@ -66,6 +71,16 @@ def write(path, kind, tokens, types, extra):
 def ids_of(path, texts):
     llm = llama_cpp.Llama(str(path), vocab_only=True, verbose=False)
     return [llm.tokenize(t.encode("utf-8", "surrogatepass"), add_bos=False, special=False) for t in texts]
+
+
+def tekken_ids(tokens, merges, texts):
+    import tokenizers
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(
+        {t: i for i, t in enumerate(tokens)}, [tuple(m.split(" ")) for m in merges], ignore_merges=True))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Sequence([
+        tokenizers.pre_tokenizers.Split(tokenizers.Regex(TEKKEN), "isolated"),
+        tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    return [made.encode(t).ids for t in texts]
 
 
 def byte_symbols():
@@ -122,6 +137,7 @@ def small():
         path = FOLDER / "bpe.gguf"
         write(path, "gpt2", tokens, types, {"pre": pattern, "merges": merges, "bos_token_id": 0, "eos_token_id": 1})
         made["bpe"][pattern] = ids_of(path, texts)
+    made["bpe"]["tekken"] = tekken_ids(tokens, merges, texts)
     with tempfile.TemporaryDirectory() as folder:
         tokens, types, scores = trained_sentencepiece(folder)
     # As Gemma has them: runs of spaces and newlines, and tags, that are tokens wherever they stand.
@@ -136,9 +152,12 @@ def small():
         print(f"{name}: {(FOLDER / name).stat().st_size} bytes")
 
 
-def tiktoken_parts(text):
-    """Tokens and merges out of `base64 rank` lines: the last pair that makes a token, by the ranks below it."""
-    ranks = {base64.b64decode(line.split()[0]): int(line.split()[1]) for line in text.splitlines() if line.strip()}
+def tiktoken_ranks(text):
+    return {base64.b64decode(line.split()[0]): int(line.split()[1]) for line in text.splitlines() if line.strip()}
+
+
+def tiktoken_parts(ranks):
+    """Tokens and merges: the last pair that makes a token, by the ranks below it."""
     symbols = byte_symbols()
     spelled = lambda token: "".join(symbols[b] for b in token)
     merges = []
@@ -154,6 +173,21 @@ def tiktoken_parts(text):
     return [spelled(t) for t in sorted(ranks, key=ranks.get)], merges
 
 
+def tekken(data, path, texts):
+    """Mistral Nemo's: writes the file, and gives tiktoken's ids."""
+    import tiktoken
+    source = json.loads(data("mistral-common", "mistral_common", "data", "tekken_240911.json").read_text())
+    config = source["config"]
+    special = config["default_num_special_tokens"]
+    used = config["default_vocab_size"] - special
+    ranks = {base64.b64decode(entry["token_bytes"]): entry["rank"] for entry in source["vocab"][:used]}
+    tokens, merges = tiktoken_parts(ranks)
+    write(path, "gpt2", [f"<SPECIAL_{i}>" for i in range(special)] + tokens, [3] * special + [1] * used,
+          {"pre": "tekken", "merges": merges, "bos_token_id": 1, "eos_token_id": 2})
+    coding = tiktoken.Encoding("tekken", pat_str=config["pattern"], mergeable_ranks=ranks, special_tokens={})
+    return [[special + i for i in coding.encode_ordinary(t)] for t in texts]
+
+
 def real():
     REAL.mkdir(parents=True, exist_ok=True)
     FOLDER.mkdir(parents=True, exist_ok=True)
@@ -164,14 +198,15 @@ def real():
     for name, pattern, source in (
             ("llama-3", "llama-bpe", data("llama-models", "llama_models", "llama3", "api", "tokenizer.model")),
             ("qwen", "qwen2", data("dashscope", "dashscope", "resources", "qwen.tiktoken"))):
-        tokens, merges = tiktoken_parts(source.read_text())
+        tokens, merges = tiktoken_parts(tiktoken_ranks(source.read_text()))
         tokens.append("<|end|>")
         write(REAL / f"{name}.gguf", "gpt2", tokens, [1] * (len(tokens) - 1) + [3],
               {"pre": pattern, "merges": merges, "bos_token_id": len(tokens) - 1, "eos_token_id": len(tokens) - 1})
+    (REAL / "tekken.gguf").touch()
     texts = TEXTS + random_texts()
     made = {"texts": texts}
     for path in sorted(REAL.glob("*.gguf")):
-        made[path.stem] = ids_of(path, texts)
+        made[path.stem] = tekken(data, path, texts) if path.stem == "tekken" else ids_of(path, texts)
         print(f"{path.stem}: {sum(map(len, made[path.stem]))} ids")
     (FOLDER / "real.json").write_text(json.dumps(made, ensure_ascii=True, separators=(",", ":")).replace("],[", "],\n["))
 
