@@ -31,7 +31,7 @@ struct changed {
 
 std::shared_ptr<const gguf_file> file_with(const test::temp_folder& folder, const changed& c) {
   const auto whole =
-      gguf_file::open(test::reference_folder() / "architectures" / (c.name + ".gguf"));
+      gguf_file::open(test::tree_reference_folder() / "architectures" / (c.name + ".gguf"));
   REQUIRE(whole);
   gguf_writer out;
   out.copy_metadata(**whole);

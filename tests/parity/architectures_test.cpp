@@ -18,7 +18,7 @@ namespace dlls::model {
 namespace {
 namespace json = boost::json;
 
-std::filesystem::path folder() { return test::reference_folder() / "architectures"; }
+std::filesystem::path folder() { return test::tree_reference_folder() / "architectures"; }
 
 struct reference {
   std::vector<token_id> tokens;

@@ -38,7 +38,7 @@ const std::map<std::string, std::string> marks = {
 }  // namespace
 
 TEST_CASE("conversations are rendered as the families' own programs do it, tools and calls too") {
-  const auto text = base::read_file(test::reference_folder() / "chats" / "chats.json");
+  const auto text = base::read_file(test::tree_reference_folder() / "chats" / "chats.json");
   REQUIRE(text);
   const auto reference = json::parse(*text);
   for (const auto& [program, rendered] : reference.at("rendered").as_object())

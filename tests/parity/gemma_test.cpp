@@ -29,7 +29,7 @@ std::shared_ptr<const gguf_file> gemma() {
 }
 
 json::value reference() {
-  const auto text = base::read_file(test::reference_folder() / "gemma3" / "gemma3.json");
+  const auto text = base::read_file(test::tree_reference_folder() / "gemma3" / "gemma3.json");
   REQUIRE(text);
   return json::parse(*text);
 }

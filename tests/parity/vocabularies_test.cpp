@@ -15,7 +15,7 @@ namespace {
 namespace json = boost::json;
 using ids = std::vector<token_id>;
 
-std::filesystem::path folder() { return test::reference_folder() / "vocabularies"; }
+std::filesystem::path folder() { return test::tree_reference_folder() / "vocabularies"; }
 
 json::value read(const char* name) {
   const auto text = base::read_file(folder() / name);
