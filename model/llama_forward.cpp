@@ -120,7 +120,8 @@ void forward_pass::embed() {
     if (const float scale = c_.traits.embedding_scale; scale != 1)
       for (std::size_t i = 0; i < c_.dim; ++i) x[i] *= scale;
     w_.rope.turns(s_.turns.data() + row * c_.head_dim, position);
-    w_.windowed_rope.turns(s_.windowed_turns.data() + row * c_.head_dim, position);
+    if (c_.traits.windowed_rope_base != 0)
+      w_.windowed_rope.turns(s_.windowed_turns.data() + row * c_.head_dim, position);
   });
 }
 

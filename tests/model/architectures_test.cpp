@@ -2,12 +2,14 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <numbers>
 #include <string>
 #include <vector>
 
 #include "base/random.hpp"
+#include "kernels/element.hpp"
 #include "kernels/parallel.hpp"
 #include "model/gguf_writer.hpp"
 #include "model/llama.hpp"
@@ -98,6 +100,61 @@ TEST_CASE("every trait is computed as it is written down plainly in double") {
     forward(**model, cache, tokens, logits, pool);
     for (std::size_t i = 0; i < logits.size(); ++i)
       CHECK(logits[i] == Approx(expected[i]).margin(2e-4));
+  }
+}
+
+// As GGUF's q8_0 has them: a scale in half precision, then 32 bytes.
+std::vector<std::byte> quantised(const tensor_info& t) {
+  std::vector<float> values(t.elements());
+  kernels::dequantise(values.data(), kernels::element::f16, t.data.data(), values.size());
+  std::vector<std::byte> blocks(values.size() / 32 * 34);
+  for (std::size_t b = 0; b < values.size() / 32; ++b) {
+    const auto* x = &values[b * 32];
+    float peak = 0;
+    for (int i = 0; i < 32; ++i) peak = std::max(peak, std::fabs(x[i]));
+    const auto scale = kernels::to_half(peak / 127);
+    std::memcpy(&blocks[b * 34], &scale, 2);
+    for (int i = 0; i < 32; ++i) {
+      const auto q = static_cast<std::int8_t>(std::lround(x[i] / peak * 127));
+      std::memcpy(&blocks[b * 34 + 2 + i], &q, 1);
+    }
+  }
+  return blocks;
+}
+
+TEST_CASE("quantised activations change the logits of no architecture much") {
+  kernels::thread_pool pool(2);
+  std::vector<token_id> tokens(30);
+  for (std::size_t i = 0; i < tokens.size(); ++i) tokens[i] = static_cast<token_id>(i * 7 % 40);
+  for (const std::string name : {"qwen2", "qwen3", "gemma3"}) {
+    INFO(name);
+    const test::temp_folder folder;
+    const auto whole = file_with(folder, {name});
+    gguf_writer out;
+    out.copy_metadata(*whole);
+    std::vector<std::vector<std::byte>> blocks;
+    for (const auto& t : whole->tensors()) {
+      if (t.type == tensor_type::f16)
+        out.add_tensor(t.name, tensor_type::q8_0, t.shape, blocks.emplace_back(quantised(t)));
+      else
+        out.add_tensor(t.name, t.type, t.shape, t.data);
+    }
+    REQUIRE(out.write(folder / "q8.gguf"));
+    const auto file = gguf_file::open(folder / "q8.gguf").value();
+    std::vector<std::vector<float>> logits;
+    for (const auto how : {activations::f32, activations::q8}) {
+      const auto model = llama::load(file, how).value();
+      kv_cache cache(model->config(), 64, model->kv_type());
+      logits.emplace_back(model->config().vocab);
+      forward(*model, cache, tokens, logits.back(), pool);
+    }
+    double size = 0, off = 0;
+    for (std::size_t i = 0; i < logits[0].size(); ++i) {
+      size += double{logits[0][i]} * logits[0][i];
+      off += std::pow(double{logits[1][i]} - logits[0][i], 2);
+    }
+    CHECK(std::sqrt(off / size) < 0.03);
+    CHECK(logits[0] != logits[1]);  // it really was the other way
   }
 }
 
