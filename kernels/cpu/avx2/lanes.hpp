@@ -28,8 +28,21 @@ struct lanes {
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
   }
+  DLLS_LANES lanes from_signed_bytes(__m128i bytes) {
+    return {
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+  }
   DLLS_LANES void store(float* p, lanes x) {
     _mm256_storeu_ps(p, x.lo), _mm256_storeu_ps(p + 8, x.hi);
+  }
+  // The first n < 16; the others read as 0 and stay unwritten.
+  DLLS_LANES lanes load_first(const float* p, std::size_t n) {
+    return {_mm256_maskload_ps(p, first(n, 0)), _mm256_maskload_ps(p + 8, first(n, 8))};
+  }
+  DLLS_LANES void store_first(float* p, lanes x, std::size_t n) {
+    _mm256_maskstore_ps(p, first(n, 0), x.lo);
+    _mm256_maskstore_ps(p + 8, first(n, 8), x.hi);
   }
   DLLS_LANES void store_half(std::uint16_t* p, lanes x) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -106,6 +119,11 @@ struct lanes {
   }
 
  private:
+  // Set in the lanes from + i < n.
+  DLLS_LANES __m256i first(std::size_t n, int from) {
+    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n) - from), index);
+  }
   DLLS_LANES __m256 bfloats(const std::uint16_t* p) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));

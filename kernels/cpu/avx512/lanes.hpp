@@ -27,7 +27,17 @@ struct lanes {
   DLLS_LANES lanes from_bytes(__m128i bytes) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};
   }
+  DLLS_LANES lanes from_signed_bytes(__m128i bytes) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+  }
   DLLS_LANES void store(float* p, lanes x) { _mm512_storeu_ps(p, x.v); }
+  // The first n < 16; the others read as 0 and stay unwritten.
+  DLLS_LANES lanes load_first(const float* p, std::size_t n) {
+    return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p)};
+  }
+  DLLS_LANES void store_first(float* p, lanes x, std::size_t n) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x.v);
+  }
   DLLS_LANES void store_half(std::uint16_t* p, lanes x) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x.v, nearest));

@@ -66,20 +66,20 @@ void attend_blocks(const attend_range<float>& a, attend_state& state) {
   const auto* values = reinterpret_cast<const number*>(c.values) + a.kv_head * c.capacity * stride;
   for (auto p = a.begin; p < a.end; p += attend_positions) {
     const auto block = smaller(attend_positions, a.end - p);
-    for (std::size_t i = 0; i < block; i += 16)
-      tile<Load>(
-          {state.score + i, attend_positions, 16, false}, keys + (p + i) * c.head_dim, 16, state.q,
-          c.head_dim, c.head_dim, rows);
+    const auto panels = (block + 15) / 16;
+    tile<Load>(
+        {state.score, attend_positions, 16 * panels, false},
+        {keys + p * c.head_dim, 16 * c.head_dim, 16, panels}, state.q, c.head_dim, c.head_dim,
+        rows);
     for (std::size_t r = 0; r < rows; ++r) {
       const auto own = a.first + (a.row_begin + r) / a.group;  // the row's position
       const auto seen = own < p ? 0 : smaller(block, own - p + 1);
       const float shrink = weigh(state.score + r * attend_positions, seen, a.peak[r], a.sum[r]);
       if (shrink != 1.0f) scale_row(a.out + r * stride, stride, shrink);
     }
-    for (std::size_t i = 0; i < stride; i += 16)
-      tile<Load>(
-          {a.out + i, stride, 16, true}, values + p * stride + i, stride, state.score,
-          attend_positions, block, rows);
+    tile<Load>(
+        {a.out, stride, stride, true}, {values + p * stride, 16, stride, stride / 16}, state.score,
+        attend_positions, block, rows);
   }
 }
 
