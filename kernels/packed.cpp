@@ -103,8 +103,8 @@ packed_matrix pack(
 }
 
 void unpack_row(float* out, const packed_matrix& matrix, std::size_t row) {
-  for (std::size_t i = 0; i < matrix.columns; ++i)
-    out[i] = scalar::element_at<float>(matrix, row, i);
+  scalar::for_each_value<float>(
+      matrix, row, [out](std::size_t column, float value) { out[column] = value; });
 }
 
 }  // namespace dlls::kernels

@@ -37,7 +37,7 @@ std::vector<q8_block> quantised(const std::vector<float>& x) {
 // The magnitudes that a kernel adds up for element (row, column): a quantised weight is a scaled
 // number and an offset, which may be far larger than their sum.
 double magnitude_at(const packed_matrix& w, std::size_t row, std::size_t column) {
-  if (!is_quantised(w.type)) return std::fabs(scalar::element_at<double>(w, row, column));
+  if (!is_quantised(w.type)) return std::fabs(double{scalar::float_at(w, row, column)});
   const auto block = scalar::block_at(w, row, column);
   const auto within = column % block.form.columns, group = within / block.form.group;
   const double scale = block.scale<double>(group), zero = block.form.zero;

@@ -62,24 +62,36 @@ inline row_of_block block_at(const packed_matrix& w, std::size_t row, std::size_
       row % panel_rows};
 }
 
-// Element (row, column) of a packed matrix.
-template <class Real>
-Real element_at(const packed_matrix& w, std::size_t row, std::size_t column) noexcept {
-  const auto panel = row / panel_rows, r = row % panel_rows;
-  if (is_quantised(w.type)) {
-    const auto block = block_at(w, row, column);
-    const auto within = column % block.form.columns, group = within / block.form.group;
-    return block.scale<Real>(group) * Real(block.value(within)) + block.minimum<Real>(group);
-  }
-  const auto* at = w.data + panel * w.panel_bytes() + bytes_of(w.type, column * panel_rows + r);
+// Element (row, column) of a packed matrix that is not quantised.
+inline float float_at(const packed_matrix& w, std::size_t row, std::size_t column) noexcept {
+  const auto index = column * panel_rows + row % panel_rows;
+  const auto* at = w.data + row / panel_rows * w.panel_bytes() + bytes_of(w.type, index);
   if (w.type == element::f32) {
     float value;
     std::memcpy(&value, at, 4);
-    return Real(value);
+    return value;
   }
   std::uint16_t bits;
   std::memcpy(&bits, at, 2);
-  return Real(w.type == element::f16 ? from_half(bits) : from_bfloat(bits));
+  return w.type == element::f16 ? from_half(bits) : from_bfloat(bits);
+}
+
+// fn(column, value) for each column of a row, in order.
+template <class Real, class Fn>
+void for_each_value(const packed_matrix& w, std::size_t row, Fn fn) {
+  if (!is_quantised(w.type)) {
+    for (std::size_t j = 0; j < w.columns; ++j) fn(j, Real(float_at(w, row, j)));
+    return;
+  }
+  const auto group = packing_of(w.type).group;
+  for (std::size_t column = 0; column < w.columns; column += group) {
+    const auto block = block_at(w, row, column);
+    const auto from = column % block.form.columns;
+    const auto scale = block.template scale<Real>(from / group);
+    const auto minimum = block.template minimum<Real>(from / group);
+    for (std::size_t j = 0; j < group; ++j)
+      fn(column + j, scale * Real(block.value(from + j)) + minimum);
+  }
 }
 
 template <class Real, class Activation, class Dot>
@@ -121,8 +133,8 @@ void matmul(const panel_range<Real, Real>& range) {
   const auto& w = *range.weights;
   for_each_output(range, [&](std::size_t row, std::size_t i) {
     Real sum = 0;
-    for (std::size_t j = 0; j < w.columns; ++j)
-      sum += element_at<Real>(w, row, j) * range.x[i * w.columns + j];
+    for_each_value<Real>(
+        w, row, [&](std::size_t j, Real value) { sum += value * range.x[i * w.columns + j]; });
     return sum;
   });
 }
