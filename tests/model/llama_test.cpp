@@ -39,11 +39,14 @@ std::vector<token_id> some_tokens(std::size_t n, std::uint64_t seed = 3) {
   return made;
 }
 
+// The last token's logits, after `piece` tokens at a time.
 std::vector<float> logits_of(
-    const llama& model, std::span<const token_id> tokens, kernels::thread_pool& pool) {
-  kv_cache cache(model.config(), 128, model.kv_type());
+    const llama& model, std::span<const token_id> tokens, kernels::thread_pool& pool,
+    std::size_t piece = 128) {
+  kv_cache cache(model.config(), 256, model.kv_type());
   std::vector<float> logits(model.config().vocab);
-  forward(model, cache, tokens, logits, pool);
+  for (std::size_t at = 0; at < tokens.size(); at += piece)
+    forward(model, cache, tokens.subspan(at, std::min(piece, tokens.size() - at)), logits, pool);
   return logits;
 }
 
@@ -215,6 +218,21 @@ TEST_CASE("tokens one by one, in pieces and all at once give the same logits") {
   }
   for (std::size_t i = 1; i < all.size(); ++i)
     CHECK(worst_difference(all[i], {all[0].begin(), all[0].end()}) < 1e-4);
+}
+
+// Up to where attention cuts a single query's positions into pieces (256).
+TEST_CASE("within 256 positions it makes no difference at all how many tokens come at once") {
+  const auto tokens = some_tokens(240);
+  kernels::thread_pool pool(2);
+  for (const auto how : {activations::q8, activations::f32})
+    for (const auto type : {tensor_type::q4_k, tensor_type::q6_k, tensor_type::f16}) {
+      INFO(name(type) << (how == activations::q8 ? ", q8" : ", f32"));
+      const auto model = tiny_llama(
+          {.type = type, .dim = 256, .heads = 4, .kv_heads = 2, .ff = 256, .context = 512}, how);
+      std::vector<float> whole = logits_of(*model, tokens, pool, 240);
+      for (const std::size_t piece : {1, 7, 64})
+        CHECK(logits_of(*model, tokens, pool, piece) == whole);
+    }
 }
 
 TEST_CASE("a truncated cache continues as if the rest had never been") {
