@@ -9,119 +9,160 @@
 namespace dlls::kernels {
 namespace {
 
-// A single query over many positions is cut along the positions, so that all threads have work;
-// the cut depends on the length alone, and so does the result.
-constexpr std::size_t chunk_positions = 256;
-constexpr std::size_t chunks_max = 64;
+// The positions of a row are taken in chunks of this many, each with a softmax of its own, which
+// are joined in order. So few rows over many positions are work for all threads; and since all rows
+// are cut alike, a row's result is the same whether it comes alone or among others.
+constexpr std::size_t chunk_positions = 512;
+static_assert(chunk_positions % kv_page_positions == 0);
 
 struct plan {
   std::size_t group;   // heads that share a key-value head
   std::size_t rows;    // query rows of one key-value head
   std::size_t tiles;   // of attend_rows_max rows
-  std::size_t chunk;   // positions
-  std::size_t chunks;  // 1 unless there is a single tile
+  std::size_t chunks;  // of positions
+  bool split;          // a piece of work is one chunk; else all chunks of a tile, in order
+
+  explicit plan(const attention_rows& a)
+      : group(a.heads / a.cache.kv_heads),
+        rows(a.rows * group),
+        tiles((rows + attend_rows_max - 1) / attend_rows_max),
+        chunks((a.first + a.rows + chunk_positions - 1) / chunk_positions),
+        split(tiles == 1 && chunks > 1) {}
+  std::size_t pieces(const attention_rows& a) const {
+    return a.cache.kv_heads * tiles * (split ? chunks : 1);
+  }
+  // Rows whose partial results are kept: of every chunk, or of the last one and of those before.
+  std::size_t slots(const attention_rows& a) const {
+    return a.cache.kv_heads * rows * (split ? chunks : 2);
+  }
+  std::size_t scratch(const attention_rows& a) const {
+    return a.rows == 0 ? 0 : slots(a) * (a.cache.value_stride() + 2);
+  }
 };
 
-plan plan_for(const attention_rows& a, const kv_view& cache) {
-  plan p{};
-  p.group = a.heads / cache.kv_heads;
-  p.rows = a.rows * p.group;
-  p.tiles = (p.rows + attend_rows_max - 1) / attend_rows_max;
-  const auto length = a.first + a.rows;
-  p.chunk = length;
-  p.chunks = 1;
-  if (p.tiles == 1 && length > chunk_positions) {
-    const auto least = (length + chunks_max - 1) / chunks_max;
-    p.chunk = std::max(
-        chunk_positions, (least + attend_positions - 1) / attend_positions * attend_positions);
-    p.chunks = (length + p.chunk - 1) / p.chunk;
-  }
-  return p;
-}
-
-// What attend() leaves of one row and chunk: its output, then peak and sum.
+// What attend() leaves of some rows and one chunk, a row's output `stride` after the other's.
 struct partial {
-  const float* out;
-  float peak;
-  float sum;
+  float* out;
+  float* peak;
+  float* sum;
+
+  partial row(std::size_t r, std::size_t stride) const {
+    return {out + r * stride, peak + r, sum + r};
+  }
 };
 
-// Joins the chunks of one row: each counts by exp(peak - highest peak).
-template <class PartialAt>
-void join(float* out, std::size_t head_dim, std::size_t chunks, PartialAt at) {
-  float peak = -INFINITY, sum = 0;
-  for (std::size_t c = 0; c < chunks; ++c) peak = std::max(peak, at(c).peak);
-  std::fill_n(out, head_dim, 0.0f);
-  for (std::size_t c = 0; c < chunks; ++c) {
-    const partial part = at(c);
-    if (part.sum == 0) continue;  // the row sees nothing of this chunk
-    const float weight = chunks == 1 ? 1.0f : std::exp(part.peak - peak);
-    sum += weight * part.sum;
-    for (std::size_t i = 0; i < head_dim; ++i) out[i] += weight * part.out[i];
-  }
-  const float inverse = 1.0f / sum;
-  for (std::size_t i = 0; i < head_dim; ++i) out[i] *= inverse;
+// A sequence's partial results in the scratch memory: (slots, stride), (slots), (slots).
+partial partials(const attention_rows& a, const plan& p, float* scratch) {
+  float* const out = scratch + a.scratch_at;
+  float* const peak = out + p.slots(a) * a.cache.value_stride();
+  return {out, peak, peak + p.slots(a)};
 }
 
-}  // namespace
-
-std::size_t attention_scratch(const attention_rows& rows, const kv_view& cache) {
-  const auto p = plan_for(rows, cache);
-  return cache.kv_heads * p.chunks * p.rows * (cache.value_stride() + 2);
+// Adds what a later chunk found to one row: each counts by exp(peak - the higher peak).
+void join(const partial& row, const partial& later, std::size_t head_dim) {
+  if (*later.sum == 0) return;  // the row sees nothing of that chunk
+  const float peak = std::max(*row.peak, *later.peak);
+  const float mine = std::exp(*row.peak - peak), its = std::exp(*later.peak - peak);
+  for (std::size_t i = 0; i < head_dim; ++i) row.out[i] = mine * row.out[i] + its * later.out[i];
+  *row.sum = mine * *row.sum + its * *later.sum;
+  *row.peak = peak;
 }
 
-void attention(thread_pool& pool, const attention_rows& a, const kv_view& cache, float* scratch) {
-  base::check(
-      cache.head_dim <= head_dim_max && a.heads % cache.kv_heads == 0 &&
-          a.first + a.rows <= cache.capacity,
-      "attention within its limits");
-  if (a.rows == 0) return;
-  const auto& ops = inference_backend();
-  const auto p = plan_for(a, cache);
-  const auto stride = cache.value_stride();
-  const auto slots = cache.kv_heads * p.chunks * p.rows;  // (kv_heads, chunks, rows)
-  float* const peaks = scratch + slots * stride;
-  float* const sums = peaks + slots;
+void finish(float* out, const partial& row, std::size_t head_dim) {
+  const float inverse = 1.0f / *row.sum;
+  for (std::size_t i = 0; i < head_dim; ++i) out[i] = row.out[i] * inverse;
+}
+
+// Where row r of a key-value head goes in the output.
+float* output_of(const attention_rows& a, const plan& p, std::size_t kv_head, std::size_t r) {
+  return a.out + r / p.group * a.out_stride + (kv_head * p.group + r % p.group) * a.cache.head_dim;
+}
+
+void attend_piece(const attention_rows& a, std::size_t piece, float* scratch) {
+  const plan p(a);
+  const auto& c = a.cache;
+  const auto stride = c.value_stride();
+  const auto kv_head = piece % c.kv_heads, rest = piece / c.kv_heads;
   // Later tiles see more positions, so the largest pieces go first.
-  parallel_for(pool, cache.kv_heads * p.tiles * p.chunks, 1, [&](std::size_t piece, std::size_t) {
-    const auto kv_head = piece % cache.kv_heads, rest = piece / cache.kv_heads;
-    const auto tile = p.tiles - 1 - rest % p.tiles, chunk = rest / p.tiles;
-    const auto begin = tile * attend_rows_max, end = std::min(p.rows, begin + attend_rows_max);
-    const auto slot = (kv_head * p.chunks + chunk) * p.rows;
-    const auto last_seen = a.first + (end - 1) / p.group + 1;
-    ops.attend(
-        {.q = a.q + kv_head * p.group * cache.head_dim,
+  const auto tile = p.tiles - 1 - rest % p.tiles;
+  const auto begin = tile * attend_rows_max, end = std::min(p.rows, begin + attend_rows_max);
+  const auto last_seen = a.first + (end - 1) / p.group + 1;
+  const auto all = partials(a, p, scratch);
+  const auto slots_of = [&](std::size_t chunk) {
+    return all.row((kv_head * (p.split ? p.chunks : 2) + chunk) * p.rows + begin, stride);
+  };
+  const auto attend = [&](std::size_t chunk, const partial& into) {
+    inference_backend().attend(
+        {.q = a.q + kv_head * p.group * c.head_dim,
          .q_stride = a.q_stride,
          .group = p.group,
          .row_begin = begin,
          .row_end = end,
          .first = a.first,
-         .cache = &cache,
+         .cache = &c,
          .kv_head = kv_head,
-         .begin = chunk * p.chunk,
-         .end = std::min(last_seen, (chunk + 1) * p.chunk),
-         .out = scratch + (slot + begin) * stride,
-         .peak = peaks + slot + begin,
-         .sum = sums + slot + begin});
-    if (p.chunks > 1) return;
-    for (auto r = begin; r < end; ++r)
-      join(
-          a.out + r / p.group * a.out_stride + (kv_head * p.group + r % p.group) * cache.head_dim,
-          cache.head_dim, 1, [&](std::size_t) {
-            return partial{scratch + (slot + r) * stride, peaks[slot + r], sums[slot + r]};
-          });
-  });
-  if (p.chunks == 1) return;
-  for (std::size_t row = 0; row < a.rows * a.heads; ++row) {
-    const auto token = row / a.heads, head = row % a.heads;
-    join(
-        a.out + token * a.out_stride + head * cache.head_dim, cache.head_dim, p.chunks,
-        [&](std::size_t c) {
-          const auto slot =
-              (head / p.group * p.chunks + c) * p.rows + token * p.group + head % p.group;
-          return partial{scratch + slot * stride, peaks[slot], sums[slot]};
-        });
+         .begin = chunk * chunk_positions,
+         .end = std::min(last_seen, (chunk + 1) * chunk_positions),
+         .out = into.out,
+         .peak = into.peak,
+         .sum = into.sum});
+  };
+  if (p.split) return attend(rest / p.tiles, slots_of(rest / p.tiles));
+  const auto sum = slots_of(0), next = slots_of(1);
+  attend(0, sum);
+  for (std::size_t chunk = 1; chunk * chunk_positions < last_seen; ++chunk) {
+    attend(chunk, next);
+    for (std::size_t r = 0; r < end - begin; ++r)
+      join(sum.row(r, stride), next.row(r, stride), c.head_dim);
   }
+  for (std::size_t r = 0; r < end - begin; ++r)
+    finish(output_of(a, p, kv_head, begin + r), sum.row(r, stride), c.head_dim);
+}
+
+void join_chunks(const attention_rows& a, float* scratch) {
+  const plan p(a);
+  const auto stride = a.cache.value_stride();
+  const auto all = partials(a, p, scratch);
+  for (std::size_t kv_head = 0; kv_head < a.cache.kv_heads; ++kv_head)
+    for (std::size_t r = 0; r < p.rows; ++r) {
+      const auto slot = kv_head * p.chunks * p.rows + r;
+      const auto sum = all.row(slot, stride);
+      for (std::size_t chunk = 1; chunk < p.chunks; ++chunk)
+        join(sum, all.row(slot + chunk * p.rows, stride), a.cache.head_dim);
+      finish(output_of(a, p, kv_head, r), sum, a.cache.head_dim);
+    }
+}
+
+}  // namespace
+
+std::size_t attention_scratch(std::span<const attention_rows> sequences) {
+  std::size_t sum = 0;
+  for (const auto& a : sequences) sum += plan(a).scratch(a);
+  return sum;
+}
+
+void attention(thread_pool& pool, std::span<attention_rows> sequences, float* scratch) {
+  std::size_t pieces = 0, numbers = 0;
+  for (auto& a : sequences) {
+    base::check(
+        a.cache.head_dim <= head_dim_max && a.heads % a.cache.kv_heads == 0 &&
+            a.first + a.rows <= a.cache.capacity(),
+        "attention within its limits");
+    const plan p(a);
+    a.first_piece = pieces;
+    a.scratch_at = numbers;
+    pieces += p.pieces(a);
+    numbers += p.scratch(a);
+  }
+  parallel_for(pool, pieces, 1, [&](std::size_t piece, std::size_t) {
+    const auto after = std::upper_bound(
+        sequences.begin(), sequences.end(), piece,
+        [](std::size_t wanted, const attention_rows& a) { return wanted < a.first_piece; });
+    const auto& a = *(after - 1);
+    attend_piece(a, piece - a.first_piece, scratch);
+  });
+  for (const auto& a : sequences)
+    if (a.rows > 0 && plan(a).split) join_chunks(a, scratch);
 }
 
 }  // namespace dlls::kernels

@@ -15,9 +15,8 @@
 namespace dlls::kernels {
 
 inline constexpr std::size_t head_dim_max = 256;
-// Query rows that one call of attend takes, and positions it looks at in one go.
+// Query rows that one call of attend takes.
 inline constexpr std::size_t attend_rows_max = 48;
-inline constexpr std::size_t attend_positions = 64;
 
 // Panels [begin, end) of one product: y (rows, weights.rows), x (rows, columns).
 template <class Real, class Activation>
@@ -45,7 +44,7 @@ struct attend_range {
   std::size_t first;    // position of token 0
   const kv_view* cache;
   std::size_t kv_head;
-  std::size_t begin;  // a multiple of attend_positions
+  std::size_t begin;  // a multiple of kv_page_positions
   std::size_t end;
   Real* out;   // (row_end - row_begin, value_stride)
   Real* peak;  // (row_end - row_begin)

@@ -82,12 +82,17 @@ struct attention_rows {
   std::size_t rows = 0;
   std::size_t heads = 0;  // a multiple of cache.kv_heads: heads of a group share keys and values
   std::size_t first = 0;
+  kv_view cache;
+  // Filled in by attention(): this sequence's first piece of work and first number of scratch.
+  std::size_t first_piece = 0;
+  std::size_t scratch_at = 0;
 };
 
 // softmax(q k^T / sqrt(head_dim), causal) v, with the online softmax (Milakov and Gimelshein 2018),
-// over blocks of positions; keys and values of a group's heads are read once.
+// page by page; keys and values of a group's heads are read once. All sequences of a step at once.
+// A row's result depends on its own numbers alone, not on the rows and sequences beside it.
 // `scratch` holds attention_scratch(...) floats; its content means nothing.
-void attention(thread_pool& pool, const attention_rows& rows, const kv_view& cache, float* scratch);
-std::size_t attention_scratch(const attention_rows& rows, const kv_view& cache);
+void attention(thread_pool& pool, std::span<attention_rows> sequences, float* scratch);
+std::size_t attention_scratch(std::span<const attention_rows> sequences);
 
 }  // namespace dlls::kernels

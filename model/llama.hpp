@@ -6,6 +6,7 @@
 #include <span>
 
 #include "base/error.hpp"
+#include "model/forward_scratch.hpp"
 #include "model/kv_cache.hpp"
 #include "model/llama_config.hpp"
 #include "model/token.hpp"
@@ -51,10 +52,30 @@ class llama {
   std::unique_ptr<weights> weights_;
 };
 
-// Appends `tokens` at positions cache.size()... and gives the logits (vocab) that follow the last
-// one; an empty span when they are not wanted. The caller sees to it that every id is inside the
-// vocabulary and that cache.size() + tokens.size() is within the cache's capacity: otherwise a
-// failed check. Long inputs are computed in pieces of forward_tokens_max, so memory stays bounded.
+// Rows of one pass.
+inline constexpr std::uint32_t forward_rows_max = 128;
+
+// Which of a part's tokens have their logits computed.
+enum class logits_wanted : std::uint8_t { none, last, all };
+
+// What a pass adds to one sequence: `tokens` at positions cache->size()..., at least one.
+struct forward_part {
+  kv_cache* cache = nullptr;
+  std::span<const token_id> tokens;
+  logits_wanted wanted = logits_wanted::last;
+};
+
+// One pass over several sequences, each of which has its own cache; all caches have grown
+// afterwards. `logits` takes the rows that are wanted, (rows, vocab), part after part. What comes
+// out for a sequence does not depend on the others, nor on how its tokens are cut into passes, to
+// the bit. The caller sees to it that every id is inside the vocabulary, that each cache has room,
+// and that there are at most forward_rows_max tokens: otherwise a failed check.
+void forward(
+    const llama& model, forward_scratch& scratch, std::span<const forward_part> parts,
+    std::span<float> logits, kernels::thread_pool& pool);
+
+// One sequence alone, any number of tokens, in passes of forward_rows_max: the logits (vocab) that
+// follow the last one, or none where `logits` is empty.
 void forward(
     const llama& model, kv_cache& cache, std::span<const token_id> tokens, std::span<float> logits,
     kernels::thread_pool& pool);
@@ -65,8 +86,5 @@ void forward_each(
     const llama& model, kv_cache& cache, std::span<const token_id> tokens,
     const std::function<void(std::uint32_t position, std::span<const float> logits)>& each,
     kernels::thread_pool& pool);
-
-// Rows of one pass.
-inline constexpr std::uint32_t forward_tokens_max = 128;
 
 }  // namespace dlls::model

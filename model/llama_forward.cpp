@@ -9,197 +9,261 @@
 #include "kernels/ops.hpp"
 #include "model/llama.hpp"
 #include "model/llama_weights.hpp"
-#include "model/llama_workspace.hpp"
 
 namespace dlls::model {
-namespace {
-
-// Which rows of a piece must come out of the last layer.
-enum class wanted { none, last, all };
 
 // With fewer rows than this the calling thread is done before another one has woken up.
 constexpr std::size_t rows_worth_sharing = 8;
 // Rows whose logits forward_each holds at once.
 constexpr std::size_t logit_rows = 16;
 
-// One piece of a sequence on its way through the layers. Rows [first_row, rows) are computed; all
-// are until the last layer, which needs only what is wanted.
-class pass {
+// One pass through the layers: the rows of all parts, one below the other. Weights meet all rows at
+// once, attention looks at each sequence by itself. Behind the last layer's keys and values only
+// the rows go on whose logits are wanted.
+class forward_pass {
  public:
-  pass(const llama& model, kv_cache& cache, kernels::thread_pool& pool)
-      : w_(model.parts()), c_(w_.config), cache_(cache), ws_(cache.scratch()), pool_(pool) {}
+  forward_pass(
+      const llama& model, forward_scratch& scratch, std::span<const forward_part> parts,
+      kernels::thread_pool& pool)
+      : w_(model.parts()), c_(w_.config), s_(scratch), parts_(parts), pool_(pool) {}
 
-  void run(std::span<const token_id> tokens, wanted rows);
-  // Logits of rows [begin, begin + n) of the piece, (n, vocab).
+  // Gives how many rows are left: those whose logits are wanted.
+  std::size_t run();
+  // Logits (n, vocab) of the rows [begin, begin + n) that are left.
   void logits(float* out, std::size_t begin, std::size_t n);
 
  private:
   std::size_t heads_width() const { return std::size_t{c_.heads} * c_.head_dim; }
   std::size_t kv_width() const { return std::size_t{c_.kv_heads} * c_.head_dim; }
 
-  // Calls fn(row) for rows [first_row_, rows_), on several threads when there are many.
+  // Calls fn(row) for rows [begin, begin + n), on several threads when there are many.
+  template <class Fn>
+  void each_row(std::size_t begin, std::size_t n, Fn fn) {
+    const auto all = [&](std::size_t first, std::size_t end) {
+      for (auto row = first; row < end; ++row) fn(begin + row);
+    };
+    if (n < rows_worth_sharing) return all(0, n);
+    kernels::parallel_for(pool_, n, rows_worth_sharing, all);
+  }
   template <class Fn>
   void each_row(Fn fn) {
-    const auto all = [&](std::size_t begin, std::size_t end) {
-      for (auto row = begin; row < end; ++row) fn(first_row_ + row);
-    };
-    const auto count = rows_ - first_row_;
-    if (count < rows_worth_sharing) return all(0, count);
-    kernels::parallel_for(pool_, count, rows_worth_sharing, all);
+    each_row(0, rows_, fn);
   }
 
   kernels::q8_block* blocks(std::size_t row, std::size_t width) {
-    return ws_.blocks.data() + row * (width / kernels::block_values);
+    return s_.blocks.data() + row * (width / kernels::block_values);
   }
-  // The rows at hand of a buffer, and their quantised form where it has been made.
-  kernels::activation_rows rows_of(const float* buffer, std::size_t width, bool q8) {
-    return {
-        buffer + first_row_ * width, q8 ? blocks(first_row_, width) : nullptr, rows_ - first_row_,
-        width};
+  // The rows of a buffer, and their quantised form where it has been made.
+  kernels::activation_rows rows_of(const std::vector<float>& buffer, std::size_t width, bool q8) {
+    return {buffer.data(), q8 ? blocks(0, width) : nullptr, rows_, width};
   }
-  kernels::product into(
+  static kernels::product into(
       std::vector<float>& buffer, const kernels::packed_matrix& m, bool accumulate = false) {
-    return {buffer.data() + first_row_ * m.rows, m.rows, &m, accumulate};
+    return {buffer.data(), m.rows, &m, accumulate};
   }
 
-  void embed(std::span<const token_id> tokens);
-  void attend(const llama_layer& layer, std::uint32_t index, wanted rows);
+  void place_rows();
+  void embed();
+  void attend(const llama_layer& layer, std::uint32_t index);
+  void store_keys_and_values(std::uint32_t index);
+  void keep_wanted_rows();
   void feed_forward(const llama_layer& layer);
 
   const llama::weights& w_;
   const llama_config& c_;
-  kv_cache& cache_;
-  kv_cache::workspace& ws_;
+  forward_scratch& s_;
+  std::span<const forward_part> parts_;
   kernels::thread_pool& pool_;
   std::size_t rows_ = 0;
-  std::size_t first_row_ = 0;
-  std::size_t position_ = 0;  // of row 0
 };
 
-void pass::embed(std::span<const token_id> tokens) {
+void forward_pass::place_rows() {
+  const auto width = heads_width();
+  rows_ = 0;
+  for (const auto& part : parts_) rows_ += part.tokens.size();
+  base::check(rows_ <= forward_rows_max, "no more rows than a pass takes");
+  s_.reserve(c_, rows_);
+  s_.rows.clear();
+  s_.sequences.clear();
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    auto& cache = *parts_[i].cache;
+    const auto first = s_.rows.size(), n = parts_[i].tokens.size();
+    s_.sequences.push_back(
+        {.out = s_.attended.data() + first * width,
+         .q = s_.q.data() + first * width,
+         .out_stride = width,
+         .q_stride = width,
+         .rows = n,
+         .heads = c_.heads,
+         .first = cache.size()});
+    for (std::size_t j = 0; j < n; ++j) s_.rows.push_back({i, cache.size() + j});
+    cache.grow(static_cast<std::uint32_t>(n));
+  }
+}
+
+void forward_pass::embed() {
   each_row([&](std::size_t row) {
-    const auto id = tokens[row];
+    const auto [part, position] = s_.rows[row];
+    const auto id = parts_[part].tokens[position - s_.sequences[part].first];
     base::check(id >= 0 && static_cast<std::uint32_t>(id) < c_.vocab, "a token of the vocabulary");
-    kernels::unpack_row(ws_.x.data() + row * c_.dim, w_.embedding, static_cast<std::size_t>(id));
-    float* turn = ws_.turns.data() + row * c_.head_dim;
+    kernels::unpack_row(s_.x.data() + row * c_.dim, w_.embedding, static_cast<std::size_t>(id));
+    float* turn = s_.turns.data() + row * c_.head_dim;
     for (const double frequency : w_.frequencies) {
-      const double angle = static_cast<double>(position_ + row) * frequency;
+      const double angle = static_cast<double>(position) * frequency;
       *turn++ = static_cast<float>(std::cos(angle));
       *turn++ = static_cast<float>(std::sin(angle));
     }
   });
 }
 
-void pass::attend(const llama_layer& layer, std::uint32_t index, wanted rows) {
+void forward_pass::store_keys_and_values(std::uint32_t index) {
+  for (std::size_t i = 0; i < parts_.size(); ++i)
+    s_.sequences[i].cache = parts_[i].cache->layer(index);
+  each_row([&](std::size_t row) {
+    const float* turns = s_.turns.data() + row * c_.head_dim;
+    float* k = s_.k.data() + row * kv_width();
+    constexpr auto pairs = kernels::rope_pairs::adjacent;
+    kernels::rope(s_.q.data() + row * heads_width(), turns, c_.heads, c_.head_dim, pairs);
+    kernels::rope(k, turns, c_.kv_heads, c_.head_dim, pairs);
+    const auto [part, position] = s_.rows[row];
+    kernels::kv_store(s_.sequences[part].cache, position, k, s_.v.data() + row * kv_width());
+  });
+}
+
+// Moves them together, in order.
+void forward_pass::keep_wanted_rows() {
+  const auto width = heads_width();
+  std::size_t from = 0, kept = 0;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    auto& sequence = s_.sequences[i];
+    const auto n = sequence.rows;
+    const auto keep = parts_[i].wanted == logits_wanted::all    ? n
+                      : parts_[i].wanted == logits_wanted::last ? std::min<std::size_t>(n, 1)
+                                                                : 0;
+    from += n;
+    for (const auto& [buffer, columns] : {std::pair{&s_.x, std::size_t{c_.dim}}, {&s_.q, width}}) {
+      float* const rows = buffer->data();
+      std::copy(rows + (from - keep) * columns, rows + from * columns, rows + kept * columns);
+    }
+    sequence.out = s_.attended.data() + kept * width;
+    sequence.q = s_.q.data() + kept * width;
+    sequence.first += n - keep;
+    sequence.rows = keep;
+    kept += keep;
+  }
+  rows_ = kept;
+}
+
+void forward_pass::attend(const llama_layer& layer, std::uint32_t index) {
   const bool q8 = w_.wants_q8(layer.q) || w_.wants_q8(layer.k) || w_.wants_q8(layer.v);
   each_row([&](std::size_t row) {
-    float* n = ws_.normed.data() + row * c_.dim;
+    float* n = s_.normed.data() + row * c_.dim;
     kernels::rms_norm(
-        n, ws_.x.data() + row * c_.dim, layer.attention_norm.data(), c_.dim, c_.rms_eps);
+        n, s_.x.data() + row * c_.dim, layer.attention_norm.data(), c_.dim, c_.rms_eps);
     if (q8) kernels::quantise_q8(blocks(row, c_.dim), n, c_.dim);
   });
-  const kernels::product qkv[] = {into(ws_.q, layer.q), into(ws_.k, layer.k), into(ws_.v, layer.v)};
-  kernels::matmul(pool_, qkv, rows_of(ws_.normed.data(), c_.dim, q8));
+  const kernels::product qkv[] = {into(s_.q, layer.q), into(s_.k, layer.k), into(s_.v, layer.v)};
+  kernels::matmul(pool_, qkv, rows_of(s_.normed, c_.dim, q8));
+  store_keys_and_values(index);
+  if (index + 1 == c_.layers) keep_wanted_rows();
+  if (rows_ == 0) return;
 
-  const auto view = cache_.layer(index);
-  each_row([&](std::size_t row) {
-    const float* turns = ws_.turns.data() + row * c_.head_dim;
-    float* k = ws_.k.data() + row * kv_width();
-    constexpr auto pairs = kernels::rope_pairs::adjacent;
-    kernels::rope(ws_.q.data() + row * heads_width(), turns, c_.heads, c_.head_dim, pairs);
-    kernels::rope(k, turns, c_.kv_heads, c_.head_dim, pairs);
-    kernels::kv_store(view, position_ + row, k, ws_.v.data() + row * kv_width());
-  });
-  if (index + 1 == c_.layers) {  // the rest of the last layer serves the logits alone
-    if (rows == wanted::none) first_row_ = rows_;
-    if (rows == wanted::last) first_row_ = rows_ - 1;
-    if (first_row_ == rows_) return;
-  }
+  const auto needed = kernels::attention_scratch(s_.sequences);
+  if (s_.partials.size() < needed) s_.partials.resize(needed);
+  kernels::attention(pool_, s_.sequences, s_.partials.data());
 
   const auto width = heads_width();
-  const kernels::attention_rows job{
-      .out = ws_.attended.data() + first_row_ * width,
-      .q = ws_.q.data() + first_row_ * width,
-      .out_stride = width,
-      .q_stride = width,
-      .rows = rows_ - first_row_,
-      .heads = c_.heads,
-      .first = position_ + first_row_};
-  const auto scratch = kernels::attention_scratch(job, view);
-  if (ws_.scratch.size() < scratch) ws_.scratch.resize(scratch);
-  kernels::attention(pool_, job, view, ws_.scratch.data());
-
   const bool o_q8 = w_.wants_q8(layer.o);
   if (o_q8)
     each_row([&](std::size_t row) {
-      kernels::quantise_q8(blocks(row, width), ws_.attended.data() + row * width, width);
+      kernels::quantise_q8(blocks(row, width), s_.attended.data() + row * width, width);
     });
-  const kernels::product o[] = {into(ws_.x, layer.o, true)};
-  kernels::matmul(pool_, o, rows_of(ws_.attended.data(), width, o_q8));
+  const kernels::product o[] = {into(s_.x, layer.o, true)};
+  kernels::matmul(pool_, o, rows_of(s_.attended, width, o_q8));
 }
 
-void pass::feed_forward(const llama_layer& layer) {
+void forward_pass::feed_forward(const llama_layer& layer) {
   const bool q8 = w_.wants_q8(layer.gate) || w_.wants_q8(layer.up);
   each_row([&](std::size_t row) {
-    float* n = ws_.normed.data() + row * c_.dim;
-    kernels::rms_norm(n, ws_.x.data() + row * c_.dim, layer.ff_norm.data(), c_.dim, c_.rms_eps);
+    float* n = s_.normed.data() + row * c_.dim;
+    kernels::rms_norm(n, s_.x.data() + row * c_.dim, layer.ff_norm.data(), c_.dim, c_.rms_eps);
     if (q8) kernels::quantise_q8(blocks(row, c_.dim), n, c_.dim);
   });
-  const kernels::product gate_up[] = {into(ws_.gate, layer.gate), into(ws_.up, layer.up)};
-  kernels::matmul(pool_, gate_up, rows_of(ws_.normed.data(), c_.dim, q8));
+  const kernels::product gate_up[] = {into(s_.gate, layer.gate), into(s_.up, layer.up)};
+  kernels::matmul(pool_, gate_up, rows_of(s_.normed, c_.dim, q8));
 
   const bool down_q8 = w_.wants_q8(layer.down);
   each_row([&](std::size_t row) {
-    float* gate = ws_.gate.data() + row * c_.ff;
-    kernels::swiglu(gate, gate, ws_.up.data() + row * c_.ff, c_.ff);
+    float* gate = s_.gate.data() + row * c_.ff;
+    kernels::swiglu(gate, gate, s_.up.data() + row * c_.ff, c_.ff);
     if (down_q8) kernels::quantise_q8(blocks(row, c_.ff), gate, c_.ff);
   });
-  const kernels::product down[] = {into(ws_.x, layer.down, true)};
-  kernels::matmul(pool_, down, rows_of(ws_.gate.data(), c_.ff, down_q8));
+  const kernels::product down[] = {into(s_.x, layer.down, true)};
+  kernels::matmul(pool_, down, rows_of(s_.gate, c_.ff, down_q8));
 }
 
-void pass::run(std::span<const token_id> tokens, wanted rows) {
-  rows_ = tokens.size();
-  first_row_ = 0;
-  position_ = cache_.size();
-  cache_.grow(static_cast<std::uint32_t>(rows_));
-  ws_.reserve(c_, rows_);
-  embed(tokens);
+std::size_t forward_pass::run() {
+  place_rows();
+  embed();
   for (std::uint32_t i = 0; i < c_.layers; ++i) {
-    attend(w_.layers[i], i, rows);
-    if (first_row_ < rows_) feed_forward(w_.layers[i]);
+    attend(w_.layers[i], i);
+    if (rows_ > 0) feed_forward(w_.layers[i]);
   }
+  return rows_;
 }
 
-void pass::logits(float* out, std::size_t begin, std::size_t n) {
-  first_row_ = begin;
-  rows_ = begin + n;
+void forward_pass::logits(float* out, std::size_t begin, std::size_t n) {
   const bool q8 = w_.wants_q8(w_.output);
-  each_row([&](std::size_t row) {
-    float* normed = ws_.normed.data() + row * c_.dim;
+  each_row(begin, n, [&](std::size_t row) {
+    float* normed = s_.normed.data() + row * c_.dim;
     kernels::rms_norm(
-        normed, ws_.x.data() + row * c_.dim, w_.output_norm.data(), c_.dim, c_.rms_eps);
+        normed, s_.x.data() + row * c_.dim, w_.output_norm.data(), c_.dim, c_.rms_eps);
     if (q8) kernels::quantise_q8(blocks(row, c_.dim), normed, c_.dim);
   });
   const kernels::product output[] = {{out, c_.vocab, &w_.output, false}};
-  kernels::matmul(pool_, output, rows_of(ws_.normed.data(), c_.dim, q8));
+  kernels::matmul(
+      pool_, output,
+      {s_.normed.data() + begin * c_.dim, q8 ? blocks(begin, c_.dim) : nullptr, n, c_.dim});
 }
 
-}  // namespace
+void forward_scratch::reserve(const llama_config& c, std::size_t rows) {
+  const auto at_least = [rows](auto& buffer, std::size_t width) {
+    if (buffer.size() < rows * width) buffer.resize(rows * width);
+  };
+  const std::size_t heads = std::size_t{c.heads} * c.head_dim;
+  const std::size_t kv = std::size_t{c.kv_heads} * c.head_dim;
+  at_least(x, c.dim);
+  at_least(normed, c.dim);
+  at_least(q, heads);
+  at_least(k, kv);
+  at_least(v, kv);
+  at_least(attended, heads);
+  at_least(gate, c.ff);
+  at_least(up, c.ff);
+  at_least(turns, c.head_dim);
+  const auto widest = std::max<std::size_t>({c.dim, heads, c.ff});
+  at_least(blocks, (widest + kernels::block_values - 1) / kernels::block_values);
+}
+
+void forward(
+    const llama& model, forward_scratch& scratch, std::span<const forward_part> parts,
+    std::span<float> logits, kernels::thread_pool& pool) {
+  forward_pass pass(model, scratch, parts, pool);
+  const auto rows = pass.run();
+  base::check(logits.size() == rows * model.config().vocab, "room for the logits that are wanted");
+  if (rows > 0) pass.logits(logits.data(), 0, rows);
+}
 
 void forward(
     const llama& model, kv_cache& cache, std::span<const token_id> tokens, std::span<float> logits,
     kernels::thread_pool& pool) {
-  base::check(
-      logits.empty() || logits.size() == model.config().vocab, "room for one row of logits");
-  pass p(model, cache, pool);
-  for (std::size_t done = 0; done < tokens.size();) {
-    const auto piece =
-        tokens.subspan(done, std::min<std::size_t>(forward_tokens_max, tokens.size() - done));
-    done += piece.size();
-    const bool last = done == tokens.size() && !logits.empty();
-    p.run(piece, last ? wanted::last : wanted::none);
-    if (last) p.logits(logits.data(), piece.size() - 1, 1);
+  while (!tokens.empty()) {
+    const auto n = std::min<std::size_t>(forward_rows_max, tokens.size());
+    const bool last = n == tokens.size() && !logits.empty();
+    const forward_part part[] = {
+        {&cache, tokens.first(n), last ? logits_wanted::last : logits_wanted::none}};
+    forward(model, cache.scratch(), part, last ? logits : std::span<float>{}, pool);
+    tokens = tokens.subspan(n);
   }
 }
 
@@ -208,23 +272,22 @@ void forward_each(
     const std::function<void(std::uint32_t position, std::span<const float> logits)>& each,
     kernels::thread_pool& pool) {
   const std::size_t vocab = model.config().vocab;
-  auto& buffer = cache.scratch().logits;
-  pass p(model, cache, pool);
-  for (std::size_t done = 0; done < tokens.size();) {
-    const auto piece =
-        tokens.subspan(done, std::min<std::size_t>(forward_tokens_max, tokens.size() - done));
+  std::vector<float> some(std::min(logit_rows, tokens.size()) * vocab);
+  while (!tokens.empty()) {
+    const auto n = std::min<std::size_t>(forward_rows_max, tokens.size());
     const auto start = cache.size();
-    p.run(piece, wanted::all);
-    for (std::size_t row = 0; row < piece.size(); row += logit_rows) {
-      const auto n = std::min(logit_rows, piece.size() - row);
-      buffer.resize(n * vocab);
-      p.logits(buffer.data(), row, n);
-      for (std::size_t i = 0; i < n; ++i)
+    const forward_part part[] = {{&cache, tokens.first(n), logits_wanted::all}};
+    forward_pass pass(model, cache.scratch(), part, pool);
+    pass.run();
+    for (std::size_t row = 0; row < n; row += logit_rows) {
+      const auto count = std::min(logit_rows, n - row);
+      pass.logits(some.data(), row, count);
+      for (std::size_t i = 0; i < count; ++i)
         each(
             static_cast<std::uint32_t>(start + row + i),
-            std::span<const float>(buffer).subspan(i * vocab, vocab));
+            std::span<const float>(some).subspan(i * vocab, vocab));
     }
-    done += piece.size();
+    tokens = tokens.subspan(n);
   }
 }
 

@@ -14,6 +14,7 @@
 #include "kernels/dispatch.hpp"
 #include "kernels/memory.hpp"
 #include "kernels/ops.hpp"
+#include "tests/kernels/kv_memory.hpp"
 
 namespace dlls::kernels {
 namespace {
@@ -90,14 +91,11 @@ void products(std::size_t rows, std::size_t columns, base::random_source& random
 void attentions(base::random_source& random) {
   thread_pool pool(1);
   constexpr std::size_t heads = 9, kv_heads = 3, head_dim = 64, capacity = 2048;
-  kv_view cache{element::f16, kv_heads, head_dim, capacity, nullptr, nullptr};
-  huge_buffer memory(cache.key_bytes() + cache.value_bytes());
-  cache.keys = memory.data();
-  cache.values = memory.data() + cache.key_bytes();
+  const test::kv_memory cache({element::f16, kv_heads, head_dim}, capacity);
   std::vector<float> row(kv_heads * head_dim);
   for (std::size_t p = 0; p < capacity; ++p) {
     for (auto& v : row) v = static_cast<float>(random.uniform() - 0.5);
-    kv_store(cache, p, row.data(), row.data());
+    kv_store(cache.view(), p, row.data(), row.data());
   }
   for (const auto& [rows, first] :
        {std::pair<std::size_t, std::size_t>{1, 128},
@@ -107,10 +105,10 @@ void attentions(base::random_source& random) {
         {128, 1024}}) {
     std::vector<float> q(rows * heads * head_dim), out(q.size());
     for (auto& v : q) v = static_cast<float>(random.uniform() - 0.5);
-    const attention_rows a{out.data(), q.data(), heads * head_dim, heads * head_dim, rows,
-                           heads,      first};
-    std::vector<float> scratch(attention_scratch(a, cache));
-    const double seconds = seconds_each([&] { attention(pool, a, cache, scratch.data()); });
+    constexpr auto width = heads * head_dim;
+    attention_rows a[] = {{out.data(), q.data(), width, width, rows, heads, first, cache.view()}};
+    std::vector<float> scratch(attention_scratch(a));
+    const double seconds = seconds_each([&] { attention(pool, a, scratch.data()); });
     double macs = 0;
     for (std::size_t i = 0; i < rows; ++i)
       macs += static_cast<double>(2 * heads * head_dim * (first + i + 1));

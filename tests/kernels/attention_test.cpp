@@ -1,10 +1,11 @@
 // Attention against a plain softmax in double precision.
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <memory>
 
-#include "kernels/memory.hpp"
 #include "kernels/ops.hpp"
 #include "tests/kernels/kernel_cases.hpp"
+#include "tests/kernels/kv_memory.hpp"
 
 namespace dlls::kernels {
 namespace {
@@ -15,21 +16,18 @@ struct shape {
 
 class attention_case {
  public:
-  attention_case(const shape& s, element type, std::uint64_t seed) : s_(s) {
+  attention_case(const shape& s, element type, std::uint64_t seed)
+      : s_(s), cache_({type, s.kv_heads, s.head_dim}, s.first + s.rows) {
     base::random_source random(seed);
     const auto length = s.first + s.rows;
-    cache_ = {type, s.kv_heads, s.head_dim, (length + 20) / 16 * 16, nullptr, nullptr};
-    memory_ = huge_buffer(cache_.key_bytes() + cache_.value_bytes(), false);
-    cache_.keys = memory_.data();
-    cache_.values = memory_.data() + cache_.key_bytes();
-    // What nobody has stored must not be looked at.
-    std::fill_n(memory_.data(), cache_.key_bytes(), std::byte{0x7F});
+    spoil(0);
     k_ = test::random_floats(random, length * s.kv_heads * s.head_dim, -2, 2);
     v_ = test::random_floats(random, k_.size());
     for (auto* numbers : {&k_, &v_})
       for (auto& x : *numbers) x = type == element::f16 ? from_half(to_half(x)) : x;
     for (std::size_t p = 0; p < length; ++p)
-      kv_store(cache_, p, &k_[p * s.kv_heads * s.head_dim], &v_[p * s.kv_heads * s.head_dim]);
+      kv_store(
+          cache_.view(), p, &k_[p * s.kv_heads * s.head_dim], &v_[p * s.kv_heads * s.head_dim]);
     q_ = test::random_floats(random, s.rows * s.heads * s.head_dim, -2, 2);
   }
 
@@ -37,13 +35,21 @@ class attention_case {
     thread_pool pool(threads);
     const auto width = s_.heads * s_.head_dim;
     test::guarded<float> out(s_.rows * width);
-    const attention_rows a{out.data(), q_.data(), width, width, s_.rows, s_.heads, s_.first};
-    test::guarded<float> scratch(attention_scratch(a, cache_));
-    attention(pool, a, cache_, scratch.data());
+    attention_rows a[] = {rows(out.data(), 0, s_.rows)};
+    test::guarded<float> scratch(attention_scratch(a));
+    attention(pool, a, scratch.data());
     CHECK(out.intact());
     CHECK(scratch.intact());
     return {out.values().begin(), out.values().end()};
   }
+
+  // The rows [begin, end) as attention() takes them.
+  attention_rows rows(float* out, std::size_t begin, std::size_t end) const {
+    const auto width = s_.heads * s_.head_dim;
+    return {out,      &q_[begin * width], width,        width, end - begin,
+            s_.heads, s_.first + begin,   cache_.view()};
+  }
+  std::size_t width() const { return s_.heads * s_.head_dim; }
 
   std::vector<double> expected() const {
     const auto dim = s_.head_dim, group = s_.heads / s_.kv_heads;
@@ -67,9 +73,18 @@ class attention_case {
   }
 
  private:
+  // What nobody has stored must not be looked at: NaN, as f16 and as f32.
+  void spoil(std::size_t from) {
+    std::fill_n(cache_.data() + from, cache_.bytes() - from, std::byte{0x7F});
+    // Numbers behind a value's head stay zero.
+    const auto& v = cache_.view();
+    for (std::size_t page = 0; page < v.page_count; ++page)
+      for (std::size_t head = 0; head < v.kv_heads; ++head)
+        std::fill_n(v.values(page, head), v.head_value_bytes(), std::byte{0});
+  }
+
   shape s_;
-  kv_view cache_;
-  huge_buffer memory_;
+  test::kv_memory cache_;
   std::vector<float> k_, v_, q_;
 };
 
@@ -98,23 +113,60 @@ TEST_CASE("attention agrees with a plain softmax in double precision") {
   });
 }
 
+// Continuous batching and chunked prefill rest on it.
+TEST_CASE("a row's attention does not depend on what is computed beside it") {
+  const auto seed = test::fresh_seed();
+  INFO("seed " << seed);
+  test::with_each_isa([&](const inference_ops&) {
+    for (const auto type : {element::f16, element::f32}) {
+      base::random_source random(seed);
+      std::vector<std::unique_ptr<attention_case>> cases;
+      std::vector<std::vector<float>> together, alone;
+      std::vector<attention_rows> sequences;
+      for (const auto& s : shapes) {
+        cases.push_back(std::make_unique<attention_case>(s, type, seed));
+        auto& one = *cases.back();
+        for (auto* into : {&together, &alone}) into->emplace_back(s.rows * one.width());
+        // All sequences at once, each in pieces of any length.
+        for (std::size_t row = 0; row < s.rows;) {
+          const auto end = row + 1 + random.below(s.rows - row);
+          sequences.push_back(one.rows(&together.back()[row * one.width()], row, end));
+          row = end;
+        }
+        sequences.push_back(one.rows(nullptr, 0, 0));  // one with nothing to do
+        for (std::size_t row = 0; row < s.rows; ++row) {
+          attention_rows single[] = {one.rows(&alone.back()[row * one.width()], row, row + 1)};
+          std::vector<float> scratch(attention_scratch(single));
+          thread_pool pool(1);
+          attention(pool, single, scratch.data());
+        }
+      }
+      thread_pool pool(3);
+      test::guarded<float> scratch(attention_scratch(sequences));
+      attention(pool, sequences, scratch.data());
+      CHECK(scratch.intact());
+      for (std::size_t i = 0; i < together.size(); ++i) {
+        INFO("shape " << i << ", type " << static_cast<int>(type));
+        CHECK(test::worst_error(together[i], alone[i]) == 0);
+      }
+    }
+  });
+}
+
 TEST_CASE("a very large score does not overflow the weights") {
   test::with_each_isa([](const inference_ops&) {
-    kv_view cache{element::f32, 1, 16, 16, nullptr, nullptr};
-    huge_buffer memory(cache.key_bytes() + cache.value_bytes(), false);
-    cache.keys = memory.data();
-    cache.values = memory.data() + cache.key_bytes();
+    const test::kv_memory cache({element::f32, 1, 16}, 16);
     std::vector<float> key(16), value(16);
     for (std::size_t p = 0; p < 3; ++p) {
       std::fill(key.begin(), key.end(), p == 1 ? 1000.0f : -1000.0f);
       std::fill(value.begin(), value.end(), static_cast<float>(p));
-      kv_store(cache, p, key.data(), value.data());
+      kv_store(cache.view(), p, key.data(), value.data());
     }
     std::vector<float> q(16, 1000.0f), out(16);
-    const attention_rows a{out.data(), q.data(), 16, 16, 1, 1, 2};
-    std::vector<float> scratch(attention_scratch(a, cache));
+    attention_rows a[] = {{out.data(), q.data(), 16, 16, 1, 1, 2, cache.view()}};
+    std::vector<float> scratch(attention_scratch(a));
     thread_pool pool(1);
-    attention(pool, a, cache, scratch.data());
+    attention(pool, a, scratch.data());
     CHECK(test::worst_error(out, std::vector<float>(16, 1.0f)) < 1e-6);
   });
 }

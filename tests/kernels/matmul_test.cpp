@@ -125,6 +125,42 @@ TEST_CASE("products of every weight type agree with double precision") {
   });
 }
 
+// Continuous batching and chunked prefill rest on it.
+TEST_CASE("a row's product does not depend on the rows beside it") {
+  const auto seed = test::fresh_seed();
+  INFO("seed " << seed);
+  test::with_each_isa([&](const inference_ops&) {
+    base::random_source random(seed);
+    for (const auto type : test::all_elements)
+      for (const auto& any : {sizes{33, 64, 25}, sizes{70, 544, 61}}) {
+        const auto s = fitted(type, any);
+        INFO(
+            "type " << static_cast<int>(type) << ", weights (" << s.rows << ", " << s.columns
+                    << ")");
+        const test::random_weights w(type, s.rows, s.columns, random);
+        const auto x = test::random_floats(random, s.n * s.columns);
+        const auto blocks = quantised(x);
+        thread_pool pool(2);
+        for (const bool q8 : {false, true}) {
+          if (q8 && !is_quantised(type)) continue;
+          const auto rows_into = [&](std::vector<float>& y, std::size_t begin, std::size_t n) {
+            const product p[] = {{&y[begin * s.rows], s.rows, &w.packed, false}};
+            const auto* q = q8 ? &blocks[begin * s.columns / block_values] : nullptr;
+            matmul(pool, p, {&x[begin * s.columns], q, n, s.columns});
+          };
+          std::vector<float> together(s.n * s.rows), alone(together.size());
+          for (std::size_t row = 0; row < s.n; ++row) rows_into(alone, row, 1);
+          for (std::size_t row = 0; row < s.n;) {
+            const auto n = 1 + random.below(s.n - row);
+            rows_into(together, row, n);
+            row += n;
+          }
+          CHECK(test::worst_error(together, alone) == 0);
+        }
+      }
+  });
+}
+
 TEST_CASE("columns that are no multiple of anything work for float weights") {
   base::random_source random(5);
   test::with_each_isa([&](const inference_ops&) {
@@ -154,46 +190,6 @@ TEST_CASE("integer sums survive the largest weights and activations") {
           check_product(w, s, std::vector<float>(s.n * s.columns, sign), true, false, 1);
       }
     }
-  });
-}
-
-// Rows `from` to `from + n` of x times w.
-std::vector<float> product_of(
-    const packed_matrix& w, const std::vector<float>& x, bool q8, bool accumulate, std::size_t from,
-    std::size_t n) {
-  thread_pool pool(1);
-  const auto blocks = quantised(x);
-  std::vector<float> y(n * w.rows, 0.25f);
-  const product p[] = {{y.data(), w.rows, &w, accumulate}};
-  matmul(
-      pool, p,
-      {x.data() + from * w.columns, q8 ? blocks.data() + from * w.columns / block_values : nullptr,
-       n, w.columns});
-  return y;
-}
-
-TEST_CASE("a row's product does not depend on the rows beside it") {
-  const auto seed = test::fresh_seed();
-  INFO("seed " << seed);
-  test::with_each_isa([&](const inference_ops&) {
-    base::random_source random(seed);
-    for (const auto type : test::all_elements)
-      for (const std::size_t rows : {7, 69}) {
-        const std::size_t columns = 512, most = 27;
-        const test::random_weights w(type, rows, columns, random);
-        const auto x = test::random_floats(random, most * columns);
-        for (const bool q8 : {false, true})
-          for (const bool accumulate : {false, true}) {
-            if (q8 && !is_quantised(type)) continue;
-            INFO("type " << static_cast<int>(type) << ", rows " << rows << ", q8 " << q8);
-            const auto whole = product_of(w.packed, x, q8, accumulate, 0, most);
-            for (const std::size_t n : {1, 2, 3, 4, 5, 7, 8, 13, 25}) {
-              const auto from = random.below(most - n + 1);
-              const auto part = product_of(w.packed, x, q8, accumulate, from, n);
-              CHECK(std::equal(part.begin(), part.end(), whole.begin() + from * rows));
-            }
-          }
-      }
   });
 }
 

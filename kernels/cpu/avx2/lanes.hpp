@@ -12,6 +12,7 @@ namespace {
 
 struct lanes {
   __m256 lo, hi;
+  static constexpr std::size_t registers = 16, registers_each = 2;
   static constexpr std::size_t tile_rows = 6;  // activation rows that fit in registers
 
   DLLS_LANES lanes all(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
@@ -35,14 +36,6 @@ struct lanes {
   }
   DLLS_LANES void store(float* p, lanes x) {
     _mm256_storeu_ps(p, x.lo), _mm256_storeu_ps(p + 8, x.hi);
-  }
-  // The first n < 16; the others read as 0 and stay unwritten.
-  DLLS_LANES lanes load_first(const float* p, std::size_t n) {
-    return {_mm256_maskload_ps(p, first(n, 0)), _mm256_maskload_ps(p + 8, first(n, 8))};
-  }
-  DLLS_LANES void store_first(float* p, lanes x, std::size_t n) {
-    _mm256_maskstore_ps(p, first(n, 0), x.lo);
-    _mm256_maskstore_ps(p + 8, first(n, 8), x.hi);
   }
   DLLS_LANES void store_half(std::uint16_t* p, lanes x) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
@@ -119,11 +112,6 @@ struct lanes {
   }
 
  private:
-  // Set in the lanes from + i < n.
-  DLLS_LANES __m256i first(std::size_t n, int from) {
-    const __m256i index = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n) - from), index);
-  }
   DLLS_LANES __m256 bfloats(const std::uint16_t* p) {
     const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));

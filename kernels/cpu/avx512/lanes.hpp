@@ -12,6 +12,7 @@ namespace {
 
 struct lanes {
   __m512 v;
+  static constexpr std::size_t registers = 32, registers_each = 1;
   static constexpr std::size_t tile_rows = 12;  // activation rows that fit in registers
 
   DLLS_LANES lanes all(float x) { return {_mm512_set1_ps(x)}; }
@@ -31,13 +32,6 @@ struct lanes {
     return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
   }
   DLLS_LANES void store(float* p, lanes x) { _mm512_storeu_ps(p, x.v); }
-  // The first n < 16; the others read as 0 and stay unwritten.
-  DLLS_LANES lanes load_first(const float* p, std::size_t n) {
-    return {_mm512_maskz_loadu_ps(static_cast<__mmask16>((1u << n) - 1), p)};
-  }
-  DLLS_LANES void store_first(float* p, lanes x, std::size_t n) {
-    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << n) - 1), x.v);
-  }
   DLLS_LANES void store_half(std::uint16_t* p, lanes x) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtps_ph(x.v, nearest));

@@ -28,22 +28,22 @@ inline void set_kv_number(const kv_view& cache, std::byte* into, std::size_t ind
     std::memcpy(into + 2 * index, &bits, 2);
 }
 
-inline std::size_t key_index(
-    const kv_view& c, std::size_t head, std::size_t position, std::size_t i) {
-  return (head * (c.capacity / 16) + position / 16) * c.head_dim * 16 + i * 16 + position % 16;
+// Where number i of a position's key, and of its value, lies from keys(...) and values(...) on.
+inline std::size_t key_index(const kv_view& c, std::size_t position, std::size_t i) {
+  return (position % kv_page_positions / 16 * c.head_dim + i) * 16 + position % 16;
 }
 
-inline std::size_t value_index(
-    const kv_view& c, std::size_t head, std::size_t position, std::size_t i) {
-  return (head * c.capacity + position) * c.value_stride() + i;
+inline std::size_t value_index(const kv_view& c, std::size_t position, std::size_t i) {
+  return position % kv_page_positions * c.value_stride() + i;
 }
 
 inline void kv_store(const kv_view& cache, std::size_t position, const float* k, const float* v) {
   for (std::size_t h = 0; h < cache.kv_heads; ++h) {
     for (std::size_t i = 0; i < cache.head_dim; ++i) {
       const auto from = h * cache.head_dim + i;
-      set_kv_number(cache, cache.keys, key_index(cache, h, position, i), k[from]);
-      set_kv_number(cache, cache.values, value_index(cache, h, position, i), v[from]);
+      const auto page = position / kv_page_positions;
+      set_kv_number(cache, cache.keys(page, h), key_index(cache, position, i), k[from]);
+      set_kv_number(cache, cache.values(page, h), value_index(cache, position, i), v[from]);
     }
   }
 }
@@ -59,18 +59,20 @@ void attend(const attend_range<Real>& range) {
     Real* out = range.out + (r - range.row_begin) * c.value_stride();
     std::fill_n(out, c.value_stride(), Real(0));
     const auto score = [&](std::size_t p) {
+      const auto* keys = c.keys(p / kv_page_positions, range.kv_head);
       Real dot = 0;
       for (std::size_t i = 0; i < c.head_dim; ++i)
-        dot += q[i] * kv_number<Real>(c, c.keys, key_index(c, range.kv_head, p, i));
+        dot += q[i] * kv_number<Real>(c, keys, key_index(c, p, i));
       return dot * scale;
     };
     Real peak = -INFINITY, sum = 0;
     for (auto p = range.begin; p < end; ++p) peak = std::max(peak, score(p));
     for (auto p = range.begin; p < end; ++p) {
       const Real weight = std::exp(score(p) - peak);
+      const auto* values = c.values(p / kv_page_positions, range.kv_head);
       sum += weight;
       for (std::size_t i = 0; i < c.head_dim; ++i)
-        out[i] += weight * kv_number<Real>(c, c.values, value_index(c, range.kv_head, p, i));
+        out[i] += weight * kv_number<Real>(c, values, value_index(c, p, i));
     }
     range.peak[r - range.row_begin] = peak;
     range.sum[r - range.row_begin] = sum;

@@ -14,10 +14,8 @@ namespace {
 // What one call works on; on the stack, about 110 KB.
 struct attend_state {
   alignas(64) float q[attend_rows_max * head_dim_max];  // (rows, head_dim), scaled
-  alignas(64) float score[attend_rows_max * attend_positions];
+  alignas(64) float score[attend_rows_max * kv_page_positions];
 };
-
-std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
 void gather_queries(const attend_range<float>& a, float* q) {
   const auto dim = a.cache->head_dim;
@@ -32,16 +30,16 @@ void gather_queries(const attend_range<float>& a, float* q) {
 // of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
 float weigh(float* score, std::size_t seen, float& peak, float& sum) {
   if (seen == 0) {
-    std::memset(score, 0, attend_positions * sizeof(float));
+    std::memset(score, 0, kv_page_positions * sizeof(float));
     return 1.0f;
   }
-  for (auto i = seen; i < attend_positions; ++i) score[i] = -INFINITY;
+  for (auto i = seen; i < kv_page_positions; ++i) score[i] = -INFINITY;
   lanes most = lanes::load(score);
-  for (std::size_t i = 16; i < attend_positions; i += 16)
+  for (std::size_t i = 16; i < kv_page_positions; i += 16)
     most = lanes::max(most, lanes::load(score + i));
   const float new_peak = __builtin_fmaxf(peak, lanes::largest(most));
   lanes total = lanes::all(0);
-  for (std::size_t i = 0; i < attend_positions; i += 16) {
+  for (std::size_t i = 0; i < kv_page_positions; i += 16) {
     const lanes e = exp(lanes::sub(lanes::load(score + i), lanes::all(new_peak)));
     lanes::store(score + i, e);
     total = lanes::add(total, e);
@@ -62,24 +60,23 @@ void attend_blocks(const attend_range<float>& a, attend_state& state) {
   using number = typename Load::number;
   const auto& c = *a.cache;
   const auto rows = a.row_end - a.row_begin, stride = c.value_stride();
-  const auto* keys = reinterpret_cast<const number*>(c.keys) + a.kv_head * c.capacity * c.head_dim;
-  const auto* values = reinterpret_cast<const number*>(c.values) + a.kv_head * c.capacity * stride;
-  for (auto p = a.begin; p < a.end; p += attend_positions) {
-    const auto block = smaller(attend_positions, a.end - p);
-    const auto panels = (block + 15) / 16;
+  for (auto p = a.begin; p < a.end; p += kv_page_positions) {
+    const auto page = p / kv_page_positions;
+    const auto* keys = reinterpret_cast<const number*>(c.keys(page, a.kv_head));
+    const auto* values = reinterpret_cast<const number*>(c.values(page, a.kv_head));
+    const auto block = smaller(kv_page_positions, a.end - p);
     tile<Load>(
-        {state.score, attend_positions, 16 * panels, false},
-        {keys + p * c.head_dim, 16 * c.head_dim, 16, panels}, state.q, c.head_dim, c.head_dim,
-        rows);
+        {state.score, kv_page_positions, kv_page_positions, false}, {keys, 16, 16 * c.head_dim},
+        (block + 15) / 16, state.q, c.head_dim, c.head_dim, rows);
     for (std::size_t r = 0; r < rows; ++r) {
       const auto own = a.first + (a.row_begin + r) / a.group;  // the row's position
       const auto seen = own < p ? 0 : smaller(block, own - p + 1);
-      const float shrink = weigh(state.score + r * attend_positions, seen, a.peak[r], a.sum[r]);
+      const float shrink = weigh(state.score + r * kv_page_positions, seen, a.peak[r], a.sum[r]);
       if (shrink != 1.0f) scale_row(a.out + r * stride, stride, shrink);
     }
     tile<Load>(
-        {a.out, stride, stride, true}, {values + p * stride, 16, stride, stride / 16}, state.score,
-        attend_positions, block, rows);
+        {a.out, stride, stride, true}, {values, stride, 16}, stride / 16, state.score,
+        kv_page_positions, block, rows);
   }
 }
 
@@ -112,11 +109,10 @@ void store_numbers(std::uint16_t* into, const float* from, std::size_t n, std::s
 
 template <class Number>
 void kv_store_as(const kv_view& c, std::size_t position, const float* k, const float* v) {
+  const auto page = position / kv_page_positions, row = position % kv_page_positions;
   for (std::size_t h = 0; h < c.kv_heads; ++h, k += c.head_dim, v += c.head_dim) {
-    auto* key = reinterpret_cast<Number*>(c.keys) +
-                (h * c.capacity + position / 16 * 16) * c.head_dim + position % 16;
-    auto* value =
-        reinterpret_cast<Number*>(c.values) + (h * c.capacity + position) * c.value_stride();
+    auto* key = reinterpret_cast<Number*>(c.keys(page, h)) + row / 16 * 16 * c.head_dim + row % 16;
+    auto* value = reinterpret_cast<Number*>(c.values(page, h)) + row * c.value_stride();
     store_numbers(key, k, c.head_dim, 16);
     store_numbers(value, v, c.head_dim, 1);
   }

@@ -10,9 +10,11 @@
 namespace dlls::kernels {
 namespace {
 
-// Numbers decoded at once: 16 KB, half a first-level cache. One panel's for many rows of
-// activations, four panels' for few (see tile()).
-constexpr std::size_t decoded_numbers = 4096;
+// Weights are taken this many panels and columns at a time: 16 KB when decoded, half a first-level
+// cache. Sums start anew for each such piece and are added up, whether the weights are decoded
+// first or on the way.
+constexpr std::size_t piece_panels = 4;
+constexpr std::size_t piece_columns = 64;
 
 template <class Load>
 void decode_floats(float* out, const std::byte* in, std::size_t columns) {
@@ -79,51 +81,50 @@ void decode(
   });
 }
 
-// Panels [begin, end) of a product, as tile() wants them.
 template <class Load>
-void direct_panels(const panel_range<float, float>& a, const tile_out& out) {
-  const auto columns = a.weights->columns;
-  const auto* at = a.weights->data + a.begin * a.weights->panel_bytes();
-  tile<Load>(
-      out,
-      {reinterpret_cast<const typename Load::number*>(at), columns * panel_rows, panel_rows,
-       a.end - a.begin},
-      a.x, columns, columns, a.rows);
+void direct_panels(
+    tile_out out, const panel_range<float, float>& a, std::size_t panel, std::size_t panels) {
+  const auto& w = *a.weights;
+  const auto* from =
+      reinterpret_cast<const typename Load::number*>(w.data + panel * w.panel_bytes());
+  for (std::size_t j = 0; j < w.columns; j += piece_columns) {
+    tile<Load>(
+        out, {from + j * 16, 16, w.columns * 16}, panels, a.x + j, w.columns,
+        smaller(piece_columns, w.columns - j), a.rows);
+    out.accumulate = true;
+  }
 }
 
-void decoded_panels(const panel_range<float, float>& a, tile_out out) {
-  alignas(64) float piece[decoded_numbers];
+void decoded_panels(
+    tile_out out, const panel_range<float, float>& a, std::size_t panel, std::size_t panels) {
+  alignas(64) float piece[piece_panels][piece_columns * 16];
   const auto& w = *a.weights;
-  const std::size_t together = a.rows < 16 ? 4 : 1;
-  const auto columns_max = decoded_numbers / panel_rows / together;
-  for (auto p = a.begin; p < a.end; p += together) {
-    const auto panels = a.end - p < together ? a.end - p : together;
-    auto part = out;
-    for (std::size_t j = 0; j < w.columns; j += columns_max, part.accumulate = true) {
-      const auto count = w.columns - j < columns_max ? w.columns - j : columns_max;
-      for (std::size_t i = 0; i < panels; ++i)
-        decode(
-            piece + i * count * panel_rows, w.type, w.data + (p + i) * w.panel_bytes(), j, count);
-      tile<load_f32>(
-          part, {piece, count * panel_rows, panel_rows, panels}, a.x + j, w.columns, count, a.rows);
-    }
-    out.y += together * panel_rows;
-    out.width -= out.width < together * panel_rows ? out.width : together * panel_rows;
+  for (std::size_t j = 0; j < w.columns; j += piece_columns) {
+    const auto count = smaller(piece_columns, w.columns - j);
+    const auto* from = w.data + panel * w.panel_bytes();
+    for (std::size_t p = 0; p < panels; ++p, from += w.panel_bytes())
+      decode(piece[p], w.type, from, j, count);
+    tile<load_f32>(
+        out, {piece[0], 16, piece_columns * 16}, panels, a.x + j, w.columns, count, a.rows);
+    out.accumulate = true;
   }
 }
 
 void matmul_floats(const panel_range<float, float>& a) {
   const auto& w = *a.weights;
-  const tile_out out{
-      a.y + a.begin * panel_rows, a.y_stride, w.rows - a.begin * panel_rows, a.accumulate};
-  if (w.type == element::f32)
-    direct_panels<load_f32>(a, out);
-  else if (w.type == element::f16 && a.rows <= lanes::tile_rows)
-    direct_panels<load_f16>(a, out);
-  else if (w.type == element::bf16 && a.rows <= lanes::tile_rows)
-    direct_panels<load_bf16>(a, out);
-  else
-    decoded_panels(a, out);
+  const bool few = a.rows <= lanes::tile_rows;
+  for (auto p = a.begin; p < a.end; p += piece_panels) {
+    const tile_out out{a.y + p * panel_rows, a.y_stride, w.rows - p * panel_rows, a.accumulate};
+    const auto panels = smaller(piece_panels, a.end - p);
+    if (w.type == element::f32)
+      direct_panels<load_f32>(out, a, p, panels);
+    else if (w.type == element::f16 && few)
+      direct_panels<load_f16>(out, a, p, panels);
+    else if (w.type == element::bf16 && few)
+      direct_panels<load_bf16>(out, a, p, panels);
+    else
+      decoded_panels(out, a, p, panels);
+  }
 }
 
 }  // namespace

@@ -70,9 +70,7 @@ template <element Type, std::size_t N>
     }
   }
 #pragma GCC unroll 16
-  for (std::size_t i = 0; i < N; ++i)
-    store_tile_row(
-        out, i, 0, out.accumulate ? lanes::add(sum[i], load_tile_row(out, i, 0)) : sum[i]);
+  for (std::size_t i = 0; i < N; ++i) store_tile_row(out, i, sum[i]);
 }
 
 // One panel, any number of activation rows.

@@ -1,4 +1,7 @@
-// The heart of every float product here: a few rows of x times sixteen columns of b.
+// The heart of every float product here: a few rows of x times panels of sixteen columns of b.
+//
+// Every number of y is one chain of multiply-adds from the first term to the last, however many
+// rows and panels are computed side by side: a row's result does not depend on the rows beside it.
 //
 // Written once on `lanes`; include the instruction set's lanes.hpp first. Everything stands in an
 // unnamed namespace, since each instruction set compiles its own copy with its own flags.
@@ -11,6 +14,9 @@
 
 namespace dlls::kernels {
 namespace {
+
+// std::min is an inline function of the standard library (see kernels/backend.hpp).
+constexpr std::size_t smaller(std::size_t a, std::size_t b) { return a < b ? a : b; }
 
 struct load_f32 {
   using number = float;
@@ -25,7 +31,7 @@ struct load_bf16 {
   DLLS_LANES lanes load(const std::uint16_t* p) { return lanes::load_bfloat(p); }
 };
 
-// Where a product goes: `width` columns exist.
+// Where a tile goes: `width` of its columns exist.
 struct tile_out {
   float* y;
   std::size_t stride;
@@ -33,103 +39,102 @@ struct tile_out {
   bool accumulate;
 };
 
-// Sixteen columns of a row, from column `from` on; those that don't exist read as 0. No function is
-// called here, lest the sums of a tile be kept in memory instead of registers.
-DLLS_LANES lanes load_tile_row(const tile_out& out, std::size_t row, std::size_t from) {
-  const float* y = out.y + row * out.stride + from;
-  return from + 16 <= out.width ? lanes::load(y) : lanes::load_first(y, out.width - from);
+DLLS_LANES void store_tile_row(const tile_out& out, std::size_t row, lanes sum) {
+  float* y = out.y + row * out.stride;
+  if (out.width >= 16) {
+    lanes::store(y, out.accumulate ? lanes::add(sum, lanes::load(y)) : sum);
+    return;
+  }
+  float all[16];
+  lanes::store(all, sum);
+  for (std::size_t i = 0; i < out.width; ++i) y[i] = all[i] + (out.accumulate ? y[i] : 0.0f);
 }
 
-DLLS_LANES void store_tile_row(const tile_out& out, std::size_t row, std::size_t from, lanes sum) {
-  float* y = out.y + row * out.stride + from;
-  if (from + 16 <= out.width)
-    lanes::store(y, sum);
-  else
-    lanes::store_first(y, sum, out.width - from);
-}
-
-// Panels of sixteen columns, `step` numbers apart; within one, (k, 16) in rows `stride` apart.
+// Some panels of b: each (k, 16), rows `stride` apart; the next panel begins `step` further on.
 template <class Load>
 struct tile_panels {
-  const typename Load::number* at;
-  std::size_t step;
+  const typename Load::number* b;
   std::size_t stride;
-  std::size_t count;
+  std::size_t step;
 };
 
-// y (N, 16 Panels) = x (N, k) b (k, 16 Panels). Each number of y is one chain of multiply-adds in
-// the order of k, beginning at what is there when accumulating: it comes out the same whatever N
-// and Panels are and wherever k is cut.
-template <class Load, std::size_t N, std::size_t Panels>
+// y (N, 16 P) = x (N, k) b (k, 16 P). With few rows several panels are taken side by side, so that
+// the multiply-adds don't wait for one another.
+template <class Load, std::size_t N, std::size_t P>
 [[gnu::noinline]] void tile_of(
-    const tile_out& out, const tile_panels<Load>& b, std::size_t first, const float* x,
-    std::size_t x_stride, std::size_t k) {
-  lanes sum[Panels][N];
+    const tile_out& out, const tile_panels<Load>& panels, const float* x, std::size_t x_stride,
+    std::size_t k) {
+  lanes sum[P][N];
 #pragma GCC unroll 16
-  for (std::size_t p = 0; p < Panels; ++p)
+  for (std::size_t p = 0; p < P; ++p)
 #pragma GCC unroll 16
-    for (std::size_t i = 0; i < N; ++i)
-      sum[p][i] = out.accumulate ? load_tile_row(out, i, 16 * (first + p)) : lanes::all(0);
-  const auto* at = b.at + first * b.step;
-  for (std::size_t j = 0; j < k; ++j, at += b.stride) {
+    for (std::size_t i = 0; i < N; ++i) sum[p][i] = lanes::all(0);
+  const auto* b = panels.b;
+  for (std::size_t j = 0; j < k; ++j, b += panels.stride) {
 #pragma GCC unroll 16
-    for (std::size_t p = 0; p < Panels; ++p) {
-      const lanes column = Load::load(at + p * b.step);
+    for (std::size_t p = 0; p < P; ++p) {
+      const lanes column = Load::load(b + p * panels.step);
+      const float* at = x + j;
+      // Kept for the next panel, the numbers of x would push a sum out of its register: read anew.
+      if constexpr (P > 1 && (N * P + 1) * lanes::registers_each + N > lanes::registers)
+        asm volatile("" : "+r"(at));
 #pragma GCC unroll 16
       for (std::size_t i = 0; i < N; ++i)
-        sum[p][i] = lanes::fma(lanes::all(x[i * x_stride + j]), column, sum[p][i]);
-      // Each panel fetches x anew: kept, it would push a sum out of the sixteen registers of AVX2.
-      if constexpr (N > 1 && Panels > 1) asm("" : : : "memory");
+        sum[p][i] = lanes::fma(lanes::all(at[i * x_stride]), column, sum[p][i]);
     }
   }
 #pragma GCC unroll 16
-  for (std::size_t p = 0; p < Panels; ++p)
+  for (std::size_t p = 0; p < P; ++p)
 #pragma GCC unroll 16
-    for (std::size_t i = 0; i < N; ++i) store_tile_row(out, i, 16 * (first + p), sum[p][i]);
+    for (std::size_t i = 0; i < N; ++i)
+      store_tile_row(
+          {out.y + 16 * p, out.stride, out.width - 16 * p, out.accumulate}, i, sum[p][i]);
 }
 
-// Panels [first, end) with N rows, `Wide` at once while there are as many.
-template <class Load, std::size_t N, std::size_t Wide>
-void tile_rows_of(
-    const tile_out& out, const tile_panels<Load>& b, std::size_t first, std::size_t end,
-    const float* x, std::size_t x_stride, std::size_t k) {
-  for (; first + Wide <= end; first += Wide) tile_of<Load, N, Wide>(out, b, first, x, x_stride, k);
-  if constexpr (Wide > 1)
-    for (; first < end; ++first) tile_of<Load, N, 1>(out, b, first, x, x_stride, k);
+// `count` panels, N rows.
+template <class Load, std::size_t N>
+void tile_across(
+    tile_out out, tile_panels<Load> panels, std::size_t count, const float* x, std::size_t x_stride,
+    std::size_t k) {
+  constexpr std::size_t fit = lanes::tile_rows / N;
+  constexpr std::size_t side_by_side = fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
+  while (count > 0) {
+    const auto taken = count >= side_by_side ? side_by_side : 1;
+    if (taken == 1)
+      tile_of<Load, N, 1>(out, panels, x, x_stride, k);
+    else
+      tile_of<Load, N, side_by_side>(out, panels, x, x_stride, k);
+    count -= taken, panels.b += taken * panels.step;
+    out.y += 16 * taken, out.width -= 16 * taken;  // of the last panel: not used any more
+  }
 }
 
-// Any number of rows with all panels, four at a time. Few rows take several panels at once, so that
-// the multiply-adds of one chain don't wait for one another.
+// The same for any number of rows.
 template <class Load>
 void tile(
-    const tile_out& whole, const tile_panels<Load>& b, const float* x, std::size_t x_stride,
-    std::size_t k, std::size_t rows) {
+    tile_out out, const tile_panels<Load>& panels, std::size_t count, const float* x,
+    std::size_t x_stride, std::size_t k, std::size_t rows) {
   constexpr auto full = lanes::tile_rows;
-  for (std::size_t first = 0; first < b.count; first += 4) {
-    const auto end = first + 4 < b.count ? first + 4 : b.count;
-    auto out = whole;
-    const float* at = x;
-    for (auto left = rows; left > 0;) {
-      const auto taken = left >= full ? full : left >= 6 ? 6 : left >= 3 ? 3 : left;
-      switch (taken) {
-        case full:
-          tile_rows_of<Load, full, 1>(out, b, first, end, at, x_stride, k);
-          break;
-        case 3:
-          tile_rows_of<Load, 3, 2>(out, b, first, end, at, x_stride, k);
-          break;
-        case 2:
-          tile_rows_of<Load, 2, 2>(out, b, first, end, at, x_stride, k);
-          break;
-        case 1:
-          tile_rows_of<Load, 1, 4>(out, b, first, end, at, x_stride, k);
-          break;
-        default:
-          tile_rows_of<Load, 6, 1>(out, b, first, end, at, x_stride, k);
-          break;
-      }
-      left -= taken, at += taken * x_stride, out.y += taken * out.stride;
+  while (rows > 0) {
+    const auto taken = rows >= full ? full : rows >= 6 ? 6 : rows >= 3 ? 3 : rows;
+    switch (taken) {
+      case full:
+        tile_across<Load, full>(out, panels, count, x, x_stride, k);
+        break;
+      case 3:
+        tile_across<Load, 3>(out, panels, count, x, x_stride, k);
+        break;
+      case 2:
+        tile_across<Load, 2>(out, panels, count, x, x_stride, k);
+        break;
+      case 1:
+        tile_across<Load, 1>(out, panels, count, x, x_stride, k);
+        break;
+      default:
+        tile_across<Load, 6>(out, panels, count, x, x_stride, k);
+        break;
     }
+    rows -= taken, x += taken * x_stride, out.y += taken * out.stride;
   }
 }
 

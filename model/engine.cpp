@@ -1,0 +1,293 @@
+#include "model/engine.hpp"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <cmath>
+#include <new>
+#include <utility>
+
+#include "base/check.hpp"
+#include "kernels/parallel.hpp"
+
+namespace dlls::model {
+using base::errc;
+using base::error;
+
+namespace {
+
+// A step takes in at least this much of a prompt, and so much before the speed is known.
+constexpr std::size_t prompt_rows_min = 16;
+constexpr std::size_t prompt_rows_first = 64;
+// Owners that are remembered; with more, those who are away begin anew.
+constexpr std::size_t owners_max = 4096;
+
+}  // namespace
+
+base::result<std::unique_ptr<engine>> engine::make(
+    std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
+    const engine_limits& limits) {
+  base::check(
+      limits.running_max >= 1 && limits.running_max <= forward_rows_max / 2,
+      "sequences that leave a pass room for prompts");
+  const auto page = kv_pool::page_bytes(model->config(), model->kv_type());
+  // Never more than all places could fill.
+  const auto most = std::uint64_t{kv_pages_for(model->config().context)} * (limits.running_max + 1);
+  const auto pages = std::min(limits.cache_bytes / page, most);
+  const error none{
+      errc::resource_exhausted,
+      fmt::format(
+          "a key-value cache of {} KiB, of which {} tokens of this model take {}",
+          limits.cache_bytes >> 10, kv_page_tokens, page >> 10),
+      "give the engine more memory"};
+  if (pages == 0) return none;
+  try {
+    return std::unique_ptr<engine>(new engine(
+        std::move(model), std::move(vocabulary), limits, static_cast<std::uint32_t>(pages)));
+  } catch (const std::bad_alloc&) {
+    return none;
+  }
+}
+
+engine::engine(
+    std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
+    const engine_limits& limits, std::uint32_t pages)
+    : model_(std::move(model)),
+      vocabulary_(std::move(vocabulary)),
+      limits_(limits),
+      pool_(std::make_shared<kv_pool>(model_->config(), pages, model_->kv_type())) {}
+
+std::uint64_t engine::cache_tokens() const noexcept {
+  return std::uint64_t{pool_->pages()} * kv_page_tokens;
+}
+
+base::result<sequence> engine::begin(generation_request request) const {
+  if (!request.max_tokens && request.prompt.size() < cache_tokens())
+    request.max_tokens = static_cast<std::uint32_t>(cache_tokens() - request.prompt.size());
+  return sequence::begin(model_->config(), vocabulary_, std::move(request));
+}
+
+base::result<engine::sequence_id> engine::add(sequence answer, const std::string& owner) {
+  if (answer.tokens_max() > cache_tokens())
+    return error{
+        errc::resource_exhausted,
+        fmt::format(
+            "prompt and answer may take {} tokens, the memory for this model holds {}",
+            answer.tokens_max(), cache_tokens()),
+        "ask for fewer tokens"};
+  std::uint64_t tokens = answer.tokens_max();
+  for (const auto& m : waiting_) tokens += m->tokens_to_go();
+  if (waiting_.size() >= limits_.waiting_max ||
+      (!waiting_.empty() && tokens > limits_.waiting_tokens_max))
+    return error{
+        errc::resource_exhausted, "the node is answering as many prompts as it can",
+        fmt::format("try again in about {} seconds", backlog() / std::chrono::seconds{1} + 1)};
+  // Whoever comes back begins where those are who are being served, not before them.
+  const auto active = [&](const std::string& who) {
+    const auto is = [&](const auto& m) { return m->owner == who; };
+    return std::ranges::any_of(running_, is) || std::ranges::any_of(waiting_, is);
+  };
+  if (served_.size() > owners_max)
+    std::erase_if(served_, [&](const auto& one) { return !active(one.first); });
+  if (!active(owner)) {
+    std::uint64_t least = UINT64_MAX;
+    for (const auto& [who, rows] : served_)
+      if (active(who)) least = std::min(least, rows);
+    auto& mine = served_[owner];
+    if (least != UINT64_MAX) mine = std::max(mine, least);
+  }
+  const auto who = next_++;
+  waiting_.push_back(
+      std::make_unique<member>(member{who, owner, std::move(answer), kv_cache{pool_}}));
+  return who;
+}
+
+void engine::cancel(sequence_id who) noexcept {
+  const auto is = [&](const auto& m) { return m->who == who; };
+  std::erase_if(running_, is);
+  std::erase_if(waiting_, is);
+}
+
+// --- who takes part ----------------------------------------------------------------------------
+
+// Those that had to give way go on first, then whoever's owner was served least, then by age.
+bool engine::before(const member& a, const member& b) const {
+  if (a.preempted != b.preempted) return a.preempted;
+  const auto served_a = served_.at(a.owner), served_b = served_.at(b.owner);
+  return served_a != served_b ? served_a < served_b : a.who < b.who;
+}
+
+void engine::admit() {
+  while (running_.size() < limits_.running_max && !waiting_.empty()) {
+    const auto next = std::ranges::min_element(
+        waiting_, [&](const auto& a, const auto& b) { return before(*a, *b); });
+    auto& m = **next;
+    const auto shared = m.cache.adopt(m.answer.tokens());
+    const auto needed = kv_pages_for(static_cast<std::uint32_t>(m.answer.tokens().size()) + 1) -
+                        kv_pages_for(m.cache.size());
+    // A page each for those that run already, so that they don't have to give way at once.
+    if (needed + running_.size() > pool_->available() && !running_.empty()) {
+      m.cache.clear();
+      return;
+    }
+    counts_.shared_tokens += shared;
+    m.preempted = false;
+    running_.push_back(std::move(*next));
+    waiting_.erase(next);
+  }
+}
+
+void engine::preempt(members::iterator who) {
+  auto& m = **who;
+  m.cache.clear();
+  m.preempted = true;
+  ++counts_.preemptions;
+  const auto at = std::ranges::find_if(waiting_, [&](const auto& w) { return w->who > m.who; });
+  waiting_.insert(at, std::move(*who));
+  running_.erase(who);
+}
+
+// Room for `tokens` more; younger ones give way that are not in this step. False: there is none.
+bool engine::find_room(member& m, std::size_t tokens) {
+  while (!m.cache.reserve(m.cache.size() + static_cast<std::uint32_t>(tokens))) {
+    auto* youngest = running_.back().get();
+    if (youngest == &m || std::ranges::find(in_part_, youngest) != in_part_.end()) return false;
+    preempt(running_.end() - 1);
+  }
+  return true;
+}
+
+// --- one step ----------------------------------------------------------------------------------
+
+void engine::include(member& m, std::size_t tokens) {
+  const auto wanted = tokens == m.left() ? logits_wanted::last : logits_wanted::none;
+  parts_.push_back({&m.cache, m.answer.tokens().subspan(m.cache.size(), tokens), wanted});
+  in_part_.push_back(&m);
+  rows_ += tokens;
+  served_[m.owner] += tokens;
+  const std::uint64_t prompt = m.answer.prompt_size(), done = m.cache.size();
+  counts_.prompt_tokens += std::min(prompt, done + tokens) - std::min(prompt, done);
+}
+
+void engine::plan() {
+  parts_.clear();
+  in_part_.clear();
+  begun_pages_.clear();
+  rows_ = 0;
+  plan_answers();
+  plan_prompts();
+}
+
+// A token for every sequence that has taken in all but its last one.
+void engine::plan_answers() {
+  for (std::size_t i = 0; i < running_.size();) {
+    auto& m = *running_[i];
+    if (m.left() != 1 || find_room(m, 1)) {
+      if (m.left() == 1) include(m, 1);
+      ++i;
+    } else {
+      preempt(running_.begin() + static_cast<std::ptrdiff_t>(i));  // it is the youngest
+    }
+  }
+}
+
+std::size_t engine::prompt_rows_max() const noexcept {
+  const auto room = forward_rows_max - rows_;
+  if (rows_ == 0) return room;
+  if (rows_a_second_ == 0) return std::min(room, prompt_rows_first);
+  const auto seconds = std::chrono::duration<double>(limits_.step_target).count();
+  const auto rows = seconds * rows_a_second_ - static_cast<double>(rows_);
+  return std::min(room, std::max(prompt_rows_min, static_cast<std::size_t>(std::max(0.0, rows))));
+}
+
+void engine::plan_prompts() {
+  std::vector<member*> prompts;
+  for (const auto& m : running_)
+    if (m->left() > 1) prompts.push_back(m.get());
+  std::ranges::sort(prompts, [&](auto* a, auto* b) { return before(*a, *b); });
+  auto room = prompt_rows_max();
+  for (auto* m : prompts) {
+    if (room == 0) return;
+    // It may have had to give way to one before it.
+    if (std::ranges::none_of(running_, [&](const auto& r) { return r.get() == m; })) continue;
+    const auto tokens = m->answer.tokens();
+    counts_.shared_tokens += m->cache.adopt(tokens);
+    // Another one in this step computes the very page: it will be there in the next.
+    if (const auto key = m->cache.next_key(tokens); key && !begun_pages_.insert(*key).second)
+      continue;
+    auto n = std::min(m->left(), room);
+    // Up to a page's end: that is where shared ones are found.
+    if (const auto whole = (m->cache.size() + n) / kv_page_tokens * kv_page_tokens;
+        n < m->left() && whole > m->cache.size())
+      n = whole - m->cache.size();
+    if (!find_room(*m, n)) continue;
+    include(*m, n);
+    room -= n;
+  }
+}
+
+void engine::choose(kernels::thread_pool& pool) {
+  const std::size_t vocab = model_->config().vocab;
+  std::vector<member*> chosen;
+  for (std::size_t i = 0; i < parts_.size(); ++i)
+    if (parts_[i].wanted == logits_wanted::last) chosen.push_back(in_part_[i]);
+  outputs_.resize(chosen.size());
+  kernels::parallel_for(pool, chosen.size(), 1, [&](std::size_t i, std::size_t) {
+    auto& answer = chosen[i]->answer;
+    auto delta = answer.accept(std::span{logits_}.subspan(i * vocab, vocab));
+    outputs_[i] = {chosen[i]->who, std::move(delta), answer.reason(), answer.usage()};
+  });
+  counts_.answer_tokens += chosen.size();
+}
+
+void engine::settle() {
+  for (auto* m : in_part_) m->cache.publish(m->answer.tokens());
+  std::erase_if(running_, [](const auto& m) { return m->answer.finished(); });
+}
+
+void engine::measure(std::chrono::steady_clock::duration took) noexcept {
+  const auto now = static_cast<double>(rows_) / std::chrono::duration<double>(took).count();
+  if (!std::isfinite(now)) return;
+  // Few rows take nearly as long as some: they say little about what more of them would take.
+  if (rows_ < prompt_rows_min && rows_a_second_ != 0) return;
+  constexpr double share = 0.2;
+  rows_a_second_ = rows_a_second_ == 0 ? now : (1 - share) * rows_a_second_ + share * now;
+}
+
+std::span<const engine::output> engine::step(kernels::thread_pool& pool) {
+  const auto began = std::chrono::steady_clock::now();
+  outputs_.clear();
+  admit();
+  plan();
+  if (parts_.empty()) return {};
+  const auto wanted =
+      std::ranges::count(parts_, logits_wanted::last, [](const auto& p) { return p.wanted; });
+  logits_.resize(static_cast<std::size_t>(wanted) * model_->config().vocab);
+  forward(*model_, scratch_, parts_, logits_, pool);
+  choose(pool);
+  settle();
+  measure(std::chrono::steady_clock::now() - began);
+  return outputs_;
+}
+
+// --- what it tells of itself -------------------------------------------------------------------
+
+engine_load engine::load() const noexcept {
+  auto now = counts_;
+  now.running = static_cast<std::uint32_t>(running_.size());
+  now.waiting = static_cast<std::uint32_t>(waiting_.size());
+  now.pages = pool_->pages();
+  now.pages_free = pool_->available();
+  return now;
+}
+
+std::chrono::microseconds engine::backlog() const noexcept {
+  if (rows_a_second_ == 0) return {};
+  std::uint64_t tokens = 0;
+  for (const auto* all : {&running_, &waiting_})
+    for (const auto& m : *all) tokens += m->tokens_to_go();
+  return std::chrono::microseconds{
+      static_cast<std::int64_t>(1e6 * static_cast<double>(tokens) / rows_a_second_)};
+}
+
+}  // namespace dlls::model
