@@ -145,6 +145,7 @@ std::shared_ptr<gateway::generation_handle> cloud_backend::generate(
   order.request = next_++;
   order.spec = to_spec(request);
   order.stream = request.stream;
+  order.owner = request.who.owner;
   order.sink = std::move(sink);
   auto handle = std::make_shared<message_on_cancel<stop_generation>>(
       services_.coordinator, stop_generation{order.request});

@@ -45,6 +45,7 @@ struct start_generation {
   std::uint64_t request = 0;
   generation_spec spec;
   bool stream = false;
+  std::string owner;
   std::shared_ptr<gateway::generation_sink> sink;
   start_generation() = default;
 };

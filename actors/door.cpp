@@ -140,6 +140,7 @@ runtime::task<> door::generate_for(start_generation order) {
   generate request;
   request.spec = std::move(order.spec);
   request.stream = order.stream;
+  request.owner = std::move(order.owner);
   auto keep = [this, id = order.request](runtime::resolver<bool> stop) {
     stops_.emplace(id, std::move(stop));
   };

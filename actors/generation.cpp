@@ -17,7 +17,7 @@ result<std::vector<model::token_id>> prompt_of(
 
 }  // namespace
 
-result<model::generation> begin_generation(const loaded_model& on, const generation_spec& spec) {
+result<model::generation_request> request_of(const loaded_model& on, const generation_spec& spec) {
   auto prompt = prompt_of(on, spec);
   if (!prompt) return prompt.error();
   model::generation_request request;
@@ -35,7 +35,7 @@ result<model::generation> begin_generation(const loaded_model& on, const generat
   how.seed = spec.seed ? spec.seed : base::secure_random_u64();
   request.stop = spec.stop;
   if (spec.logprobs >= 0) request.logprobs = static_cast<std::uint32_t>(spec.logprobs);
-  return model::generation::start(on.weights, on.vocabulary, std::move(request));
+  return request;
 }
 
 token_info describe(const model::tokenizer& vocabulary, const model::generated_delta& delta) {

@@ -5,6 +5,7 @@
 #include "actors/generation.hpp"
 #include "actors/job_run.hpp"
 #include "actors/wire_json.hpp"
+#include "model/generate.hpp"
 
 namespace dlls::actors {
 namespace json = boost::json;
@@ -71,7 +72,10 @@ result<std::unique_ptr<job_run>> start_generation(work_order order, run_tools to
   if (!spec) return spec.error();
   auto loaded = tools.cache.get(spec->model);
   if (!loaded) return loaded.error();
-  auto made = begin_generation(**loaded, *spec);
+  auto asked = request_of(**loaded, *spec);
+  if (!asked) return asked.error();
+  auto made = model::generation::start(
+      (*loaded)->weights, (*loaded)->vocabulary, std::move(*asked));
   if (!made) return made.error();
   return std::make_unique<generation_run>(std::move(*made), spec->tokens_max, tools);
 }

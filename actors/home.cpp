@@ -98,6 +98,9 @@ result<> home::parts::open_stores() {
   services.disk = std::make_shared<runtime::worker_pool>(pool_options{1, 1024, "disk"});
   services.training = std::make_shared<runtime::worker_pool>(pool_options{1, 64, "training"});
   services.answering = std::make_shared<runtime::worker_pool>(pool_options{1, 64, "answering"});
+  // Two: while one loads a model, the other encodes for those that are loaded.
+  services.preparing = std::make_shared<runtime::worker_pool>(pool_options{2, 256, "preparing"});
+  services.answers.limits.cache_bytes = options.cache_bytes;
   services.seed = options.seed ? options.seed : base::secure_random_u64();
   return {};
 }

@@ -18,6 +18,7 @@ struct home_options {
   std::string name = "node";                   // as in the certificate
   unsigned threads = 0;                        // of the engine; 0: one a core
   std::uint64_t model_bytes_max = 8ull << 30;  // what loaded models may take together
+  std::uint64_t cache_bytes = 1ull << 30;      // what a model's running answers may take together
   std::uint64_t seed = 0;                      // of the reconnect jitter; 0 draws one
 };
 

@@ -254,6 +254,7 @@ struct watch {
 struct generate {
   generation_spec spec;
   bool stream = false;  // else one piece brings all
+  std::string owner;    // whom it is for: owners take turns
   generate() = default;
 };
 // Some tokens of a running generation, coalesced.
@@ -320,7 +321,7 @@ DLLS_WIRE(cancelled, x.job)
 DLLS_WIRE(status, x.job)
 DLLS_WIRE(job_status, x.held, x.seconds_left)
 DLLS_WIRE(watch, x.job, x.on)
-DLLS_WIRE(generate, x.spec, x.stream)
+DLLS_WIRE(generate, x.spec, x.stream, x.owner)
 DLLS_WIRE(piece, x.text, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)
 #undef DLLS_WIRE
 

@@ -27,27 +27,42 @@ result<std::shared_ptr<const loaded_model>> load(const stored_model& from) {
 result<std::shared_ptr<const loaded_model>> model_cache::get(const std::string& name) {
   auto wanted = store_.find(name);
   if (!wanted) return wanted.error();
-  std::lock_guard lock{mutex_};
-  const auto found = std::ranges::find_if(kept_, [&](const auto& one) {
-    return one->from.name == name && one->from.created == wanted->created &&
-           one->from.bytes == wanted->bytes;
-  });
-  if (found != kept_.end()) {
-    std::rotate(kept_.begin(), found, found + 1);
-    return kept_.front();
-  }
+  if (auto there = find(*wanted)) return there;
+  const std::scoped_lock one_load{loading_};
+  if (auto there = find(*wanted)) return there;
   auto loaded = load(*wanted);
   if (!loaded) return loaded.error();
   base::log_info("models", "loaded {} ({} MB)", name, (*loaded)->weights->bytes() >> 20);
-  std::erase_if(kept_, [&](const auto& one) { return one->from.name == name; });
-  kept_.insert(kept_.begin(), *loaded);
+  return keep(*loaded);
+}
+
+std::shared_ptr<const loaded_model> model_cache::find(const stored_model& wanted) {
+  const std::scoped_lock lock{mutex_};
+  const auto found = std::ranges::find_if(kept_, [&](const auto& one) {
+    return one->from.name == wanted.name && one->from.created == wanted.created &&
+           one->from.bytes == wanted.bytes;
+  });
+  if (found == kept_.end()) return nullptr;
+  std::rotate(kept_.begin(), found, found + 1);
+  return kept_.front();
+}
+
+std::shared_ptr<const loaded_model> model_cache::keep(std::shared_ptr<const loaded_model> one) {
+  const std::scoped_lock lock{mutex_};
+  std::erase_if(kept_, [&](const auto& old) { return old->from.name == one->from.name; });
+  kept_.insert(kept_.begin(), one);
   std::uint64_t bytes = 0;
-  const auto too_many = std::ranges::find_if(kept_, [&](const auto& one) {
-    bytes += one->weights->bytes();
-    return bytes > bytes_max_ && one != kept_.front();
+  const auto too_many = std::ranges::find_if(kept_, [&](const auto& k) {
+    bytes += k->weights->bytes();
+    return bytes > bytes_max_ && k != kept_.front();
   });
   kept_.erase(too_many, kept_.end());
-  return *loaded;
+  return one;
+}
+
+void model_cache::release(const std::shared_ptr<const loaded_model>& one) {
+  const std::scoped_lock lock{mutex_};
+  std::erase_if(kept_, [&](const auto& k) { return k == one && k.use_count() == 2; });
 }
 
 }  // namespace dlls::actors

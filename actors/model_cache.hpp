@@ -23,7 +23,8 @@ struct loaded_model {
   model::chat_template how;
 };
 
-// Thread-safe. Loading blocks the caller (a second or so); two loads never run at once.
+// Thread-safe. Loading blocks the caller (a second or so), but nobody who asks for a model that is
+// there; two loads never run at once.
 class model_cache {
  public:
   // `bytes_max`: what the models kept here may take together; one model is always kept.
@@ -32,11 +33,17 @@ class model_cache {
 
   // not_found (with what there is), corrupt or unsupported from the file.
   base::result<std::shared_ptr<const loaded_model>> get(const std::string& name);
+  // Keeps it no longer unless somebody else has it; the caller's own is left out of account.
+  void release(const std::shared_ptr<const loaded_model>& one);
 
  private:
   const model_store& store_;
   const std::uint64_t bytes_max_;
-  std::mutex mutex_;
+  std::shared_ptr<const loaded_model> find(const stored_model& wanted);
+  std::shared_ptr<const loaded_model> keep(std::shared_ptr<const loaded_model> one);
+
+  std::mutex loading_;
+  std::mutex mutex_;  // of kept_; taken last
   std::vector<std::shared_ptr<const loaded_model>> kept_;  // most recently used first
 };
 

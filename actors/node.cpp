@@ -20,7 +20,9 @@ node::behavior_type node::make_behavior() {
   trainer_ = spawn<trainer>(trainer_services{
       services_.models, services_.cache, services_.artifacts, services_.compute,
       services_.training});
-  inference_ = spawn<inference>(services_.cache, services_.compute, services_.answering);
+  inference_ = spawn<inference>(
+      services_.cache, services_.compute, services_.preparing, services_.answering,
+      services_.answers);
   link_to(trainer_);
   link_to(inference_);
   tasks().spawn(sweep());  // before any run: the disk thread works in order

@@ -53,6 +53,8 @@ struct node_services {
   std::shared_ptr<model_cache> cache;
   std::shared_ptr<kernels::thread_pool> compute;
   std::shared_ptr<runtime::worker_pool> disk, training, answering;  // one thread each
+  std::shared_ptr<runtime::worker_pool> preparing;                  // for prompts
+  inference_options answers;
   connect_function connect;
   reconnect_policy reconnect;
   std::uint64_t seed = 0;  // of the jitter

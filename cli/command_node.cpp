@@ -22,6 +22,7 @@ actors::home_options options_from(const settings& all) {
   options.models = all.models;
   options.name = all.node_name;
   options.threads = all.threads;
+  options.cache_bytes = std::uint64_t{all.cache_mib} << 20;
   return options;
 }
 
@@ -117,7 +118,7 @@ void add_node(program& to) {
     join_flags join;
     std::string name, state, models, http, link;
     bool make_key = false;
-    unsigned threads = 0;
+    unsigned threads = 0, cache_mib = 0;
   };
   auto given = std::make_shared<flags>();
   const auto apply = [given](settings& all) {
@@ -125,6 +126,7 @@ void add_node(program& to) {
     if (!given->state.empty()) all.node_state = given->state;
     if (!given->models.empty()) all.models = given->models;
     if (given->threads) all.threads = given->threads;
+    if (given->cache_mib) all.cache_mib = given->cache_mib;
   };
   auto* node = add_command(
       to, "node", "run the home side: dials out to the coordinator, trains and answers",
@@ -168,6 +170,9 @@ void add_node(program& to) {
     command->add_option("--models", given->models, "folder of GGUF files (default <home>/models)")
         ->check(CLI::ExistingDirectory);
     command->add_option("--threads", given->threads, "for computing (default: one a core)");
+    command->add_option(
+        "--cache-mib", given->cache_mib,
+        "memory for the answers that run on one model, and for prefixes (default 1024)");
   }
   node->add_option("--state", given->state, "folder of the spool (default <home>/node)");
 }

@@ -90,7 +90,8 @@ std::map<std::string, std::map<std::string, member>> members_of(settings& all) {
         {"coordinator", all.coordinator},
         {"state", all.node_state},
         {"models", all.models},
-        {"threads", all.threads}}},
+        {"threads", all.threads},
+        {"cache_mib", all.cache_mib}}},
   };
 }
 

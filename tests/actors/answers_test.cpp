@@ -73,6 +73,14 @@ void restart_coordinator(world& w) {
   REQUIRE(w.until([&] { return w.passed("hello answered") > before; }));
 }
 
+// With the options that it has by now.
+void restart(world& w, node_process& home) {
+  const auto before = w.passed("hello answered");
+  w.stop_node(home);
+  w.start_node(home);
+  REQUIRE(w.until([&] { return w.passed("hello answered") > before; }));
+}
+
 void let_through(world& w, node_process& home) {
   home.answering_gate->let_through();
   w.settle();
@@ -85,7 +93,7 @@ TEST_CASE("the end of a link ends the generations that came over it") {
   auto& home = add_answering_node(w);
   home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
   const auto first = ask(w, 1, "hello"), second = ask(w, 2, "hello");
-  CHECK(home.services.answering->queued() == 2);
+  CHECK(home.services.answering->queued() == 1);  // one step for both
   w.cut(home, 0ms);
   w.settle();
   CHECK(first->why.value().code == errc::unavailable);
@@ -124,14 +132,16 @@ TEST_CASE("a coordinator that numbers anew after its restart gives nobody anothe
   CHECK(old->why.value().code == errc::unavailable);
 }
 
-TEST_CASE("sixteen prompts at once are all answered, the later ones in their order") {
+TEST_CASE("prompts that come together are answered together, those beyond the places in turn") {
   world w{seed_or(23)};
   auto& home = add_answering_node(w);
   const auto alone = ask(w, 100, "hello");
+  home.services.answers.limits.running_max = 8;
+  restart(w, home);
   home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
   std::vector<std::shared_ptr<ear>> all;
   for (std::uint64_t i = 0; i < 16; ++i) all.push_back(ask(w, i, "hello"));
-  CHECK(home.services.answering->queued() == actors::generations_max);
+  CHECK(home.services.answering->queued() == 1);
   std::size_t ended = 0;
   for (int steps = 0; ended < all.size() && steps < 1000; ++steps) {
     let_through(w, home);
@@ -148,18 +158,24 @@ TEST_CASE("sixteen prompts at once are all answered, the later ones in their ord
 TEST_CASE("a prompt that waits can be given up, and past the bound one is refused") {
   world w{seed_or(24)};
   auto& home = add_answering_node(w);
+  home.services.answers.limits.running_max = 2;
+  home.services.answers.limits.waiting_max = 3;
+  restart(w, home);
   home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
-  constexpr auto most = actors::generations_max + actors::generations_waiting_max;
   std::vector<std::shared_ptr<ear>> all;
-  for (std::uint64_t i = 0; i < most; ++i) all.push_back(ask(w, i, "hello"));
-  const auto refused = ask(w, most, "hello");
-  CHECK(refused->why.value().code == errc::resource_exhausted);
+  for (std::uint64_t i = 0; i < 2; ++i) all.push_back(ask(w, i, "hello"));
+  let_through(w, home);  // they run
+  for (std::uint64_t i = 2; i < 6; ++i) all.push_back(ask(w, i, "hello"));
+  let_through(w, home);
+  CHECK(all[5]->why.value().code == errc::resource_exhausted);
+  CHECK(all[5]->why.value().hint.find("try again") != std::string::npos);
 
-  caf::anon_send(w.cloud(), actors::stop_generation{most - 1});
+  caf::anon_send(w.cloud(), actors::stop_generation{4});
   w.settle();
-  CHECK(all.back()->reason == "cancelled");
-  const auto again = ask(w, most, "hello");
-  CHECK(again->silent());
+  CHECK(all[4]->reason == "cancelled");
+  const auto again = ask(w, 6, "hello");
+  let_through(w, home);
+  CHECK(again->silent());  // it has the other's place
 
   w.cut(home, 0ms);  // nobody waits any more, and nobody begins
   w.settle();
@@ -167,8 +183,25 @@ TEST_CASE("a prompt that waits can be given up, and past the bound one is refuse
   CHECK(home.services.answering->queued() == 0);
   CHECK(again->why.value().code == errc::unavailable);
   home.answering_gate = nullptr;
-  REQUIRE(w.until([&] { return w.passed("hello answered") == 3; }));
+  REQUIRE(w.until([&] { return w.passed("hello answered") == 4; }));
   CHECK(ask(w, 1, "hello")->reason == "length");
+}
+
+TEST_CASE("a model that nobody asks for is released, and loaded again when somebody does") {
+  world w{seed_or(25)};
+  auto& home = add_answering_node(w);
+  CHECK(ask(w, 1, "hello")->reason == "length");
+  const auto keep =
+      std::chrono::duration_cast<std::chrono::milliseconds>(home.services.answers.keep_idle);
+  const std::weak_ptr<const actors::loaded_model> loaded = home.services.cache->get("tiny").value();
+  CHECK_FALSE(loaded.expired());
+  w.advance(keep - 1min);
+  CHECK(ask(w, 2, "hello")->reason == "length");  // its use begins anew
+  w.advance(2min);
+  CHECK_FALSE(loaded.expired());
+  w.advance(keep);
+  CHECK(loaded.expired());
+  CHECK(ask(w, 3, "hello")->reason == "length");
 }
 
 TEST_CASE("each process of the cloud begins its numbers somewhere else") {

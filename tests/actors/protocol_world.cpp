@@ -112,6 +112,7 @@ node_process& world::add_node(const std::string& name) {
   services.disk = make_pool(name + " disk");
   services.training = make_pool(name + " training");
   services.answering = make_pool(name + " answering");
+  services.preparing = make_pool(name + " preparing");
   services.seed = chance_();
   services.connect = [this, at = node.get()](auto exported, auto done, auto closed) {
     connect(*at, std::move(exported), std::move(done), std::move(closed));
@@ -417,6 +418,7 @@ void world::flush() {
   for (auto& [name, node] : nodes_) {
     wait_for(*node->services.disk);
     if (!node->gate && !node->training_gate) wait_for(*node->services.training);
+    wait_for(*node->services.preparing);
     if (!node->answering_gate) wait_for(*node->services.answering);
   }
 }
