@@ -23,25 +23,6 @@ using kernels::packed_matrix;
 
 constexpr std::size_t alignment = 64;
 
-element element_of(tensor_type type) {
-  switch (type) {
-    case tensor_type::f32:
-      return element::f32;
-    case tensor_type::f16:
-      return element::f16;
-    case tensor_type::bf16:
-      return element::bf16;
-    case tensor_type::q8_0:
-      return element::q8_0;
-    case tensor_type::q4_0:
-      return element::q4_0;
-    case tensor_type::q4_1:
-      return element::q4_1;
-  }
-  base::check(false, "a tensor type that gguf_file lets through");
-  return element::f32;
-}
-
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return fmt::format("({})", fmt::join(shape, ", "));
 }

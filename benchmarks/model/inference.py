@@ -20,8 +20,8 @@ ENVIRONMENT = ROOT / ".cache" / "llama-cpp"
 PEER = "llama-cpp-python==0.3.36"
 
 
-def install_peer():
-    """Makes the virtual environment and starts this script again inside it."""
+def install_peer(script=__file__):
+    """Makes the virtual environment and starts the script again inside it."""
     python = ENVIRONMENT / "bin" / "python"
     if not list(ENVIRONMENT.glob("lib/python3*/site-packages/llama_cpp")):
         print(f"installing {PEER} into {ENVIRONMENT} (compiled here, some minutes)", flush=True)
@@ -30,7 +30,7 @@ def install_peer():
             [str(python), "-m", "pip", "install", "-q", "--no-binary", "llama-cpp-python", PEER,
              "numpy"],
             check=True, env={**os.environ, "CMAKE_ARGS": "-DGGML_NATIVE=ON"})
-    os.execv(str(python), [str(python), __file__, *sys.argv[1:]])
+    os.execv(str(python), [str(python), script, *sys.argv[1:]])
 
 
 class llama_cpp_peer:

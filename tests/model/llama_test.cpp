@@ -58,19 +58,18 @@ double worst_difference(const std::vector<float>& a, const std::vector<double>& 
 TEST_CASE("the forward pass is the architecture written down plainly in double") {
   const auto tokens = some_tokens(37);
   kernels::thread_pool pool(2);
-  for (const auto type :
-       {tensor_type::f32, tensor_type::f16, tensor_type::bf16, tensor_type::q8_0, tensor_type::q4_0,
-        tensor_type::q4_1})
+  for (const auto type : tensor_types())
     for (const bool tied : {true, false}) {
       INFO("weights " << name(type) << ", tied " << tied);
+      const bool wide = block_values(type) == 256;
       const test::tiny_model_options options{
           .seed = 5,
           .type = type,
-          .dim = 64,
+          .dim = wide ? 256u : 64u,
           .layers = 3,
           .heads = 4,
           .kv_heads = 2,
-          .ff = 96,
+          .ff = wide ? 512u : 96u,
           .tied = tied};
       const auto file = tiny_file(options);
       const auto model = llama::load(file, activations::f32);
@@ -84,8 +83,10 @@ TEST_CASE("the forward pass is the architecture written down plainly in double")
 TEST_CASE("quantised activations change the logits little") {
   const auto tokens = some_tokens(20);
   kernels::thread_pool pool(1);
-  for (const auto type : {tensor_type::q8_0, tensor_type::q4_0, tensor_type::q4_1}) {
-    const test::tiny_model_options options{.type = type, .dim = 64, .heads = 4};
+  for (const auto type : tensor_types()) {
+    if (block_values(type) == 1) continue;
+    const auto dim = block_values(type) == 256 ? 256u : 64u;
+    const test::tiny_model_options options{.type = type, .dim = dim, .heads = 4, .ff = 2 * dim};
     const auto exact = logits_of(*tiny_llama(options), tokens, pool);
     const auto fast = logits_of(*tiny_llama(options, activations::q8), tokens, pool);
     double size = 0, off = 0;
@@ -94,7 +95,7 @@ TEST_CASE("quantised activations change the logits little") {
       off += (double{fast[i]} - exact[i]) * (double{fast[i]} - exact[i]);
     }
     INFO(name(type));
-    CHECK(std::sqrt(off / size) < 0.03);
+    CHECK(std::sqrt(off / size) < 0.05);
     CHECK(fast != exact);  // it really was the other way
   }
 }
@@ -132,10 +133,13 @@ TEST_CASE("a pass over many sequences gives each what it would get alone") {
   };
   kernels::thread_pool pool(2);
   for (const auto type :
-       {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1}) {
+       {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1,
+        tensor_type::q6_k}) {
     INFO(name(type));
+    const auto dim = type == tensor_type::q6_k ? 256u : 64u;
     const auto model = tiny_llama(
-        {.type = type, .dim = 64, .heads = 4, .kv_heads = 2, .context = 1024}, activations::q8);
+        {.type = type, .dim = dim, .heads = 4, .kv_heads = 2, .ff = dim, .context = 1024},
+        activations::q8);
     const std::size_t vocab = model->config().vocab;
     const auto shared = std::make_shared<kv_pool>(model->config(), 80, model->kv_type());
     std::vector<sequence> all(6);

@@ -30,7 +30,9 @@ void quantise_row(q8_block* out, const float* x, std::size_t n) {
     const lanes q1 = lanes::round(lanes::mul(second, lanes::all(inverse)));
     lanes::store_bytes(out[b].q, q0, q1);
     out[b].d = d;
-    out[b].sum = d * lanes::sum(lanes::add(q0, q1));
+    const float sums[2] = {lanes::sum(q0), lanes::sum(q1)};  // whole numbers, so exact
+    out[b].sum = d * (sums[0] + sums[1]);
+    out[b].half_sum[0] = d * sums[0], out[b].half_sum[1] = d * sums[1];
   }
 }
 
