@@ -56,15 +56,9 @@ class plain_llama {
   const std::vector<float>& floats(const std::string& name) {
     auto& entry = values_[name];
     if (!entry.empty()) return entry;
-    using kernels::element;
-    using model::tensor_type;
-    static const std::map<tensor_type, element> types = {
-        {tensor_type::f32, element::f32},   {tensor_type::f16, element::f16},
-        {tensor_type::bf16, element::bf16}, {tensor_type::q8_0, element::q8_0},
-        {tensor_type::q4_0, element::q4_0}, {tensor_type::q4_1, element::q4_1}};
     const auto* t = file_.find(name);
     entry.resize(t->elements());
-    kernels::dequantise(entry.data(), types.at(t->type), t->data.data(), entry.size());
+    kernels::dequantise(entry.data(), model::element_of(t->type), t->data.data(), entry.size());
     return entry;
   }
   row times(const std::string& name, const row& x) {
