@@ -74,8 +74,8 @@ result<std::unique_ptr<job_run>> start_generation(work_order order, run_tools to
   if (!loaded) return loaded.error();
   auto asked = request_of(**loaded, *spec);
   if (!asked) return asked.error();
-  auto made = model::generation::start(
-      (*loaded)->weights, (*loaded)->vocabulary, std::move(*asked));
+  auto made =
+      model::generation::start((*loaded)->weights, (*loaded)->vocabulary, std::move(*asked));
   if (!made) return made.error();
   return std::make_unique<generation_run>(std::move(*made), spec->tokens_max, tools);
 }

@@ -97,8 +97,8 @@ class inference::room {
       : on(std::move(of)), engine_(std::move(e)) {}
 
   const std::shared_ptr<const loaded_model> on;
-  bool running = false;      // it has a task that runs it
-  bool to_release = false;   // and one that waits for the end of its use
+  bool running = false;     // it has a task that runs it
+  bool to_release = false;  // and one that waits for the end of its use
   time_point idle_since{};
 
   result<model::sequence> begin(model::generation_request request) const {

@@ -43,7 +43,7 @@ class model_cache {
   std::shared_ptr<const loaded_model> keep(std::shared_ptr<const loaded_model> one);
 
   std::mutex loading_;
-  std::mutex mutex_;  // of kept_; taken last
+  std::mutex mutex_;                                       // of kept_; taken last
   std::vector<std::shared_ptr<const loaded_model>> kept_;  // most recently used first
 };
 

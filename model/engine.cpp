@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <new>
 #include <utility>
 
@@ -159,14 +160,13 @@ bool engine::find_room(member& m, std::size_t tokens) {
 
 // --- one step ----------------------------------------------------------------------------------
 
-void engine::include(member& m, std::size_t tokens) {
-  const auto wanted = tokens == m.left() ? logits_wanted::last : logits_wanted::none;
-  parts_.push_back({&m.cache, m.answer.tokens().subspan(m.cache.size(), tokens), wanted});
+void engine::include(member& m, std::span<const token_id> tokens, logits_wanted wanted) {
+  parts_.push_back({&m.cache, tokens, wanted});
   in_part_.push_back(&m);
-  rows_ += tokens;
-  served_[m.owner] += tokens;
+  rows_ += tokens.size();
+  served_[m.owner] += tokens.size();
   const std::uint64_t prompt = m.answer.prompt_size(), done = m.cache.size();
-  counts_.prompt_tokens += std::min(prompt, done + tokens) - std::min(prompt, done);
+  counts_.prompt_tokens += std::min(prompt, done + tokens.size()) - std::min(prompt, done);
 }
 
 void engine::plan() {
@@ -178,12 +178,29 @@ void engine::plan() {
   plan_prompts();
 }
 
+// The last token, and what may follow it.
+void engine::guess(member& m, std::size_t most) {
+  const auto tokens = m.answer.tokens();
+  const auto guessed = m.lookup.guess(
+      tokens, std::min<std::size_t>(most, m.answer.tokens_max() - tokens.size() - 1));
+  m.ahead.assign(1, tokens.back());
+  // Never at the cost of somebody else's pages.
+  if (m.cache.reserve(m.cache.size() + 1 + static_cast<std::uint32_t>(guessed.size())))
+    m.ahead.insert(m.ahead.end(), guessed.begin(), guessed.end());
+}
+
 // A token for every sequence that has taken in all but its last one.
 void engine::plan_answers() {
+  const auto answers = static_cast<std::size_t>(
+      std::ranges::count(running_, 1u, [](const auto& m) { return m->left(); }));
+  const auto rows_each = limits_.guessing_rows_max / std::max<std::size_t>(answers, 1);
   for (std::size_t i = 0; i < running_.size();) {
     auto& m = *running_[i];
-    if (m.left() != 1 || find_room(m, 1)) {
-      if (m.left() == 1) include(m, 1);
+    if (m.left() != 1) {
+      ++i;
+    } else if (find_room(m, 1)) {
+      guess(m, rows_each > 1 ? rows_each - 1 : 0);
+      include(m, m.ahead, logits_wanted::all);
       ++i;
     } else {
       preempt(running_.begin() + static_cast<std::ptrdiff_t>(i));  // it is the youngest
@@ -221,27 +238,60 @@ void engine::plan_prompts() {
         n < m->left() && whole > m->cache.size())
       n = whole - m->cache.size();
     if (!find_room(*m, n)) continue;
-    include(*m, n);
+    include(
+        *m, tokens.subspan(m->cache.size(), n),
+        n == m->left() ? logits_wanted::last : logits_wanted::none);
     room -= n;
   }
 }
 
+// The next token of every sequence that has logits, and of one that had guessed right the next
+// after it: each chosen as if it had come alone.
 void engine::choose(kernels::thread_pool& pool) {
   const std::size_t vocab = model_->config().vocab;
-  std::vector<member*> chosen;
-  for (std::size_t i = 0; i < parts_.size(); ++i)
-    if (parts_[i].wanted == logits_wanted::last) chosen.push_back(in_part_[i]);
-  outputs_.resize(chosen.size());
-  kernels::parallel_for(pool, chosen.size(), 1, [&](std::size_t i, std::size_t) {
-    auto& answer = chosen[i]->answer;
-    auto delta = answer.accept(std::span{logits_}.subspan(i * vocab, vocab));
-    outputs_[i] = {chosen[i]->who, std::move(delta), answer.reason(), answer.usage()};
+  struct choice {
+    member* who;
+    std::span<float> logits;
+    std::vector<output> made;
+  };
+  std::vector<choice> choices;
+  std::size_t at = 0;
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    if (parts_[i].wanted == logits_wanted::none) continue;
+    const auto rows = parts_[i].wanted == logits_wanted::all ? parts_[i].tokens.size() : 1;
+    choices.push_back({in_part_[i], std::span{logits_}.subspan(at * vocab, rows * vocab), {}});
+    at += rows;
+  }
+  kernels::parallel_for(pool, choices.size(), 1, [&](std::size_t i, std::size_t) {
+    auto& [who, logits, made] = choices[i];
+    auto& answer = who->answer;
+    for (std::size_t row = 0; row * vocab < logits.size(); ++row) {
+      auto delta = answer.accept(logits.subspan(row * vocab, vocab));
+      const auto token = delta.token;
+      made.push_back({who->who, std::move(delta), answer.reason(), answer.usage()});
+      const bool guessed = row + 1 < who->ahead.size() && who->ahead[row + 1] == token;
+      if (answer.finished() || !guessed) break;
+    }
   });
-  counts_.answer_tokens += chosen.size();
+  for (auto& [who, logits, made] : choices) {
+    const auto guessed = logits.size() / vocab - 1, right = made.size() - 1;
+    who->lookup.learn(guessed, right);
+    counts_.guessed += guessed;
+    counts_.guessed_right += right;
+    counts_.answer_tokens += made.size();
+    std::ranges::move(made, std::back_inserter(outputs_));
+  }
 }
 
 void engine::settle() {
-  for (auto* m : in_part_) m->cache.publish(m->answer.tokens());
+  for (auto* m : in_part_) {
+    const auto tokens = m->answer.tokens();
+    // What was guessed wrong goes; the last token's keys and values are not there yet.
+    if (m->cache.size() >= tokens.size())
+      m->cache.truncate(static_cast<std::uint32_t>(tokens.size()) - 1);
+    m->cache.publish(tokens);
+    m->ahead.clear();
+  }
   std::erase_if(running_, [](const auto& m) { return m->answer.finished(); });
 }
 
@@ -260,9 +310,12 @@ std::span<const engine::output> engine::step(kernels::thread_pool& pool) {
   admit();
   plan();
   if (parts_.empty()) return {};
-  const auto wanted =
-      std::ranges::count(parts_, logits_wanted::last, [](const auto& p) { return p.wanted; });
-  logits_.resize(static_cast<std::size_t>(wanted) * model_->config().vocab);
+  std::size_t wanted = 0;
+  for (const auto& part : parts_)
+    wanted += part.wanted == logits_wanted::all    ? part.tokens.size()
+              : part.wanted == logits_wanted::last ? 1
+                                                   : 0;
+  logits_.resize(wanted * model_->config().vocab);
   forward(*model_, scratch_, parts_, logits_, pool);
   choose(pool);
   settle();

@@ -23,6 +23,7 @@
 #include "model/forward_scratch.hpp"
 #include "model/kv_cache.hpp"
 #include "model/llama.hpp"
+#include "model/prompt_lookup.hpp"
 #include "model/sequence.hpp"
 
 namespace dlls::model {
@@ -34,6 +35,9 @@ struct engine_limits {
   std::uint64_t waiting_tokens_max = 1u << 18;  // ...and what they are to take in and say, tokens
   // How long a step may take, about, while an answer is running.
   std::chrono::milliseconds step_target{50};
+  // Rows of a step up to which answers guess ahead (prompt_lookup.hpp); 0: they don't. A step of a
+  // few rows takes hardly longer than one of a single row.
+  std::uint32_t guessing_rows_max = 8;
 };
 
 // Counts since the engine was made, but for the first four.
@@ -43,6 +47,7 @@ struct engine_load {
   std::uint64_t prompt_tokens = 0;          // computed
   std::uint64_t shared_tokens = 0;          // of prompts, found in the cache
   std::uint64_t answer_tokens = 0;
+  std::uint64_t guessed = 0, guessed_right = 0;  // tokens
   std::uint64_t preemptions = 0;
 };
 
@@ -68,7 +73,8 @@ class engine {
   void cancel(sequence_id who) noexcept;
   bool idle() const noexcept { return running_.empty() && waiting_.empty(); }
 
-  // What a step made of one sequence: a token. The last one's `reason` is set; it is forgotten.
+  // What a step made of one sequence: a token; several in order where it had guessed right. The
+  // last one's `reason` is set; it is forgotten.
   struct output {
     sequence_id who;
     generated_delta delta;
@@ -92,6 +98,8 @@ class engine {
     sequence answer;
     kv_cache cache;
     bool preempted = false;
+    prompt_lookup lookup;
+    std::vector<token_id> ahead;  // in this step: the last token and what is guessed after it
 
     std::size_t left() const { return answer.tokens().size() - cache.size(); }
     std::uint64_t tokens_to_go() const { return answer.tokens_max() - cache.size(); }
@@ -110,7 +118,8 @@ class engine {
   void plan_answers();
   void plan_prompts();
   std::size_t prompt_rows_max() const noexcept;
-  void include(member& m, std::size_t tokens);
+  void include(member& m, std::span<const token_id> tokens, logits_wanted wanted);
+  void guess(member& m, std::size_t most);
   void choose(kernels::thread_pool& pool);
   void settle();
   void measure(std::chrono::steady_clock::duration took) noexcept;
@@ -129,7 +138,7 @@ class engine {
   std::vector<forward_part> parts_;
   std::vector<member*> in_part_;
   std::set<kv_page_key> begun_pages_;
-  std::vector<float> logits_;  // (parts whose last row is wanted, vocab)
+  std::vector<float> logits_;  // (rows wanted, vocab)
   std::vector<output> outputs_;
   std::size_t rows_ = 0;
 

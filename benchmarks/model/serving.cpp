@@ -2,9 +2,11 @@
 // come out in all.
 //
 //     bench_serving MODEL [threads=2] [clients=8] [prompt=180] [answer=64] [rounds=1] [seed=1]
+//         [guess=0]
 //
-// All clients come at once, with prompts of their own. One line a round, `key=value` pairs;
-// benchmarks/model/serving.py runs it in turn with llama.cpp.
+// All clients come at once, with prompts of their own. Answers to prompts of random tokens repeat
+// themselves, so guessing ahead is left out unless asked for (guess=8: rows). One line a round,
+// `key=value` pairs; benchmarks/model/serving.py runs it in turn with llama.cpp.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -27,7 +29,7 @@ namespace {
 using clock = std::chrono::steady_clock;
 
 struct settings {
-  std::size_t threads = 2, clients = 8, prompt = 180, answer = 64, rounds = 1, seed = 1;
+  std::size_t threads = 2, clients = 8, prompt = 180, answer = 64, rounds = 1, seed = 1, guess = 0;
 
   bool set(std::string_view argument) {
     const auto equals = argument.find('=');
@@ -40,7 +42,8 @@ struct settings {
           {"prompt", &prompt},
           {"answer", &answer},
           {"rounds", &rounds},
-          {"seed", &seed}})
+          {"seed", &seed},
+          {"guess", &guess}})
       if (key == name) return *into = value, true;
     return false;
   }
@@ -58,6 +61,7 @@ void round(
   model::engine_limits limits;
   limits.running_max = static_cast<std::uint32_t>(std::min<std::size_t>(s.clients, 64));
   limits.waiting_max = static_cast<std::uint32_t>(s.clients);
+  limits.guessing_rows_max = static_cast<std::uint32_t>(s.guess);
   auto engine = model::engine::make(llama, vocabulary, limits).value();
   const auto start = clock::now();
   const auto ticks = std::clock();

@@ -80,6 +80,27 @@ TEST_CASE("swiglu agrees with double precision, from saturation to saturation") 
   });
 }
 
+TEST_CASE("geglu agrees with double precision, from saturation to saturation") {
+  test::with_each_isa([](const inference_ops&) {
+    base::random_source random(7);
+    for (const auto n : lengths) {
+      INFO("n " << n);
+      auto gate = test::random_floats(random, n, -20, 20);
+      const auto up = test::random_floats(random, n);
+      gate[0] = n % 2 == 0 ? 500.0f : -500.0f;
+      std::vector<double> expected(n);
+      scalar::geglu<double>(
+          expected.data(), test::widened(gate).data(), test::widened(up).data(), n);
+      test::guarded<float> out(n);
+      geglu(out.data(), gate.data(), up.data(), n);
+      CHECK(out.intact());
+      CHECK(
+          test::worst_error(out.values(), expected, std::max(1.0, std::fabs(double{gate[0]}))) <
+          4e-6);
+    }
+  });
+}
+
 TEST_CASE("sums add up") {
   test::with_each_isa([](const inference_ops&) {
     base::random_source random(4);

@@ -53,6 +53,15 @@ void swiglu(Real* out, const Real* gate, const Real* up, std::size_t n) {
 }
 
 template <class Real>
+void geglu(Real* out, const Real* gate, const Real* up, std::size_t n) {
+  const Real slope = std::sqrt(Real(2) / Real(3.14159265358979323846));
+  for (std::size_t i = 0; i < n; ++i) {
+    const Real x = gate[i], bend = slope * (x + Real(0.044715) * x * x * x);
+    out[i] = x / 2 * (1 + std::tanh(bend)) * up[i];
+  }
+}
+
+template <class Real>
 void add(Real* y, const Real* x, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) y[i] += x[i];
 }
