@@ -1,5 +1,5 @@
 // How a block's numbers are found. Once the numbers q are chosen, the scale d (and offset m) with
-// the least weighted squared error follow from linear least squares; once d and m are chosen, the
+// the least squared error follow from linear least squares; once d and m are chosen, the
 // best q are the roundings. So: start from several d around the one that just covers the values,
 // round, solve, keep the best, round and solve once more from there. Then d and m become half
 // precision (or, in blocks of 256, small multiples of two halves, a step to either side tried too),
@@ -29,10 +29,9 @@ float rounded(float x) noexcept {
   return (x + shift) - shift;
 }
 
-// Values and weights of what shares a scale, and the range of its numbers.
+// The values that share a scale, and the range of its numbers.
 struct group {
   const float* x;
-  const float* weight;
   std::size_t n;
   float low, high;
 
@@ -54,8 +53,8 @@ fit solve_scale(const group& of, float from) noexcept {
   const float inverse = inverse_of(from);
   float xq = 0, qq = 0, xx = 0;
   for (std::size_t j = 0; j < of.n; ++j) {
-    const float q = of.number(j, inverse, 0), w = of.weight[j];
-    xq += w * of.x[j] * q, qq += w * q * q, xx += w * of.x[j] * of.x[j];
+    const float q = of.number(j, inverse, 0), x = of.x[j];
+    xq += x * q, qq += q * q, xx += x * x;
   }
   const float d = qq > 0 ? xq / qq : 0;
   return {d, 0, xx - d * xq};
@@ -64,23 +63,23 @@ fit solve_scale(const group& of, float from) noexcept {
 // Least squares of d and m, m at most `m_max`; x counted from `from.m` to keep the sums small.
 fit solve_line(const group& of, const fit& from, float m_max) noexcept {
   const float inverse = inverse_of(from.d);
-  float w_sum = 0, x_sum = 0, q_sum = 0, xq = 0, qq = 0, xx = 0;
+  const auto n = static_cast<float>(of.n);
+  float x_sum = 0, q_sum = 0, xq = 0, qq = 0, xx = 0;
   for (std::size_t j = 0; j < of.n; ++j) {
-    const float q = of.number(j, inverse, from.m), w = of.weight[j], x = of.x[j] - from.m;
-    w_sum += w, x_sum += w * x, q_sum += w * q;
-    xq += w * x * q, qq += w * q * q, xx += w * x * x;
+    const float q = of.number(j, inverse, from.m), x = of.x[j] - from.m;
+    x_sum += x, q_sum += q, xq += x * q, qq += q * q, xx += x * x;
   }
-  const float determinant = w_sum * qq - q_sum * q_sum;
-  if (!(determinant > 0)) return {0, std::min(from.m + x_sum / w_sum, m_max), xx};
+  const float determinant = n * qq - q_sum * q_sum;
+  if (!(determinant > 0)) return {0, std::min(from.m + x_sum / n, m_max), xx};
   fit best;
-  best.d = (w_sum * xq - q_sum * x_sum) / determinant;
-  best.m = (x_sum - best.d * q_sum) / w_sum;
+  best.d = (n * xq - q_sum * x_sum) / determinant;
+  best.m = (x_sum - best.d * q_sum) / n;
   if (const float room = m_max - from.m; best.m > room) {
     best.m = room;
     best.d = qq > 0 ? std::max(0.0f, (xq - room * q_sum) / qq) : 0;
   }
   best.error = xx - 2 * best.d * xq - 2 * best.m * x_sum + best.d * best.d * qq +
-               2 * best.d * best.m * q_sum + best.m * best.m * w_sum;
+               2 * best.d * best.m * q_sum + best.m * best.m * n;
   best.m += from.m;
   return best;
 }
@@ -98,6 +97,10 @@ fit best_scale(const group& of) noexcept {
     consider(extreme / (of.low + start_step * static_cast<float>(k - starts / 2)));
   consider(extreme / of.high);
   consider(best.d);
+  // Least squares shrinks: what it can't say is missing from every product. Give that back.
+  float xx = 0;
+  for (std::size_t j = 0; j < of.n; ++j) xx += of.x[j] * of.x[j];
+  if (best.error < xx) best.d *= xx / (xx - best.error);
   return best;
 }
 
@@ -115,13 +118,13 @@ fit best_line(const group& of, float m_max) noexcept {
   return best;
 }
 
-// The weighted squared error of what a file with this d and m says.
+// The squared error of what a file with this d and m says.
 float error_of(const group& of, float d, float m) noexcept {
   const float inverse = inverse_of(d);
   float sum = 0;
   for (std::size_t j = 0; j < of.n; ++j) {
     const float off = of.x[j] - (d * of.number(j, inverse, m) + m);
-    sum += of.weight[j] * off * off;
+    sum += off * off;
   }
   return sum;
 }
@@ -141,11 +144,7 @@ class block {
     if (extreme > 0) std::frexp(extreme, &exponent);
     exponent = std::max(exponent, exponent_min);
     up_ = std::ldexp(1.0f, std::min(exponent, 127)), down_ = std::ldexp(1.0f, -exponent);
-    float mean = 0;
-    for (std::size_t j = 0; j < form_.columns; ++j) x_[j] = in[j] * down_, mean += x_[j] * x_[j];
-    mean /= static_cast<float>(form_.columns);
-    for (std::size_t j = 0; j < form_.columns; ++j)
-      weight_[j] = std::max(mean + x_[j] * x_[j], std::numeric_limits<float>::min());
+    for (std::size_t j = 0; j < form_.columns; ++j) x_[j] = in[j] * down_;
   }
 
   // False when it can't be said in this type.
@@ -160,9 +159,7 @@ class block {
     const int top = (1 << (form_.low_bits + form_.high_bits)) - 1;
     const int low = type_ == element::q8_0 ? -127 : -form_.zero;  // as is the custom in q8_0
     const auto at = g * form_.group;
-    return {
-        &x_[at], &weight_[at], form_.group, static_cast<float>(low),
-        static_cast<float>(top - form_.zero)};
+    return {&x_[at], form_.group, static_cast<float>(low), static_cast<float>(top - form_.zero)};
   }
 
   // Between our scaled units and the halves of the file.
@@ -242,7 +239,7 @@ class block {
   packing form_;
   bool fits_ = true;
   float up_ = 1, down_ = 1;
-  float x_[block_max], weight_[block_max];
+  float x_[block_max];
   block_parts parts_;
 };
 

@@ -17,7 +17,9 @@ constexpr bool can_quantise(element type) noexcept {
 // False when a value is NaN or infinite, or larger than half-precision scales can express; `out`
 // then holds anything. Asking for a type that can_quantise() denies is a bug.
 //
-// Large values count more: the scales minimise sum((mean(x^2) + x^2) * (x - value)^2) of a block.
+// The scales minimise the squared error; in types without minima they are then raised by what keeps
+// a block's sum(x * value) at sum(x * x), since a matrix that is too small everywhere costs a model
+// more than the error that this adds.
 [[nodiscard]] bool quantise(std::byte* out, element type, const float* in, std::size_t n);
 
 }  // namespace dlls::kernels

@@ -110,10 +110,10 @@ def quantise(source, target, file_type):
         sys.exit(f"llama.cpp could not write {target}")
 
 
-def their_perplexity(path, text, windows):
+def their_perplexity(path, text, windows, threads=2):
     import llama_cpp
     import numpy
-    llama = llama_cpp.Llama(model_path=str(path), n_ctx=CONTEXT, n_batch=CONTEXT, n_threads=2, n_threads_batch=2,
+    llama = llama_cpp.Llama(model_path=str(path), n_ctx=CONTEXT, n_batch=CONTEXT, n_threads=threads, n_threads_batch=threads,
                             logits_all=True, verbose=False)
     ids = llama.tokenize(text, add_bos=False, special=False)
     nll, scored = 0.0, 0

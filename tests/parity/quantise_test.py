@@ -26,6 +26,7 @@ MODEL = pathlib.Path(os.environ.get("DLLS_TEST_MODEL", ROOT / ".cache/models/Smo
 TYPES = {"q8_0": 7, "q4_0": 2, "q4_1": 3, "q4_k_m": 15, "q6_k": 18, "q5_0": 8, "q5_1": 9, "q5_k_m": 17}
 K_TYPES = ("q4_k_m", "q6_k", "q5_k_m")
 TOLERANCE = 0.01
+THREADS = 1  # llama.cpp's threads spin at every step: two on a busy machine take many times as long as one
 PROMPT, ANSWER_TOKENS = "The capital of France is", 24
 
 sys.path.insert(0, str(ROOT / "benchmarks" / "model"))
@@ -55,7 +56,7 @@ def our_file(source, target, name):
 
 def greedy(path):
     import llama_cpp
-    llama = llama_cpp.Llama(model_path=str(path), n_ctx=128, n_threads=2, n_threads_batch=2, verbose=False)
+    llama = llama_cpp.Llama(model_path=str(path), n_ctx=128, n_threads=THREADS, n_threads_batch=THREADS, verbose=False)
     ids = []
     for token in llama.generate(llama.tokenize(PROMPT.encode()), temp=0.0, top_k=1, repeat_penalty=1.0):
         ids.append(token)
@@ -69,7 +70,7 @@ def same(ids, others):
 
 
 def compare(base, names, folder, text, windows, label):
-    exact, answer = perplexity.their_perplexity(base, text, windows), greedy(base)
+    exact, answer = perplexity.their_perplexity(base, text, windows, THREADS), greedy(base)
     print(f"{label} f16: perplexity {exact:.4f}, {base.stat().st_size / 1e6:.1f} MB", flush=True)
     failed = []
     for name in names:
@@ -80,7 +81,7 @@ def compare(base, names, folder, text, windows, label):
             began = time.monotonic()
             write(path)
             took = time.monotonic() - began
-            found, size = perplexity.their_perplexity(path, text, windows), path.stat().st_size
+            found, size = perplexity.their_perplexity(path, text, windows, THREADS), path.stat().st_size
             results.append((found, size))
             print(f"{label} {name:7}{whose:>10}: perplexity {found:9.4f} ({100 * (found / exact - 1):+.2f} % of f16), "
                   f"{size / 1e6:6.1f} MB, {took:4.1f} s, {same(answer, greedy(path))} of {ANSWER_TOKENS} greedy tokens as f16",
