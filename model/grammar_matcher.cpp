@@ -26,8 +26,10 @@ void grammar_matcher::begin_level() {
 void grammar_matcher::add(grammar_state state, std::uint32_t in) {
   auto& seen = seen_[state];
   const auto alike = seen.epoch == epoch_ ? seen.value : none;
-  for (auto at = alike; at != none; at = places_[at].alike)
+  std::size_t others = 0;
+  for (auto at = alike; at != none; at = places_[at].alike, ++others)
     if (places_[at].in == in) return;
+  if (others >= alike_max || places_.size() - levels_.back().places >= places_max) return;
   seen = {epoch_, static_cast<std::uint32_t>(places_.size())};
   places_.push_back({state, in, alike});
 }

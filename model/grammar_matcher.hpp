@@ -12,11 +12,14 @@
 
 namespace dlls::model {
 
-// Whatever the grammar, after n bytes it holds at most (states * n) places, and as many as there
-// are states where nesting shows in the text itself, as in JSON; what nobody can return to any more
-// is forgotten by commit(). One thread at a time.
+// Where nesting shows in the text itself, as in JSON, it holds as many places as there are states
+// at most; what nobody can return to any more is forgotten by commit(). There are bounds all the
+// same, for grammars that are ambiguous on purpose: a text that needs more places than those is
+// refused, and no text is accepted that the grammar refuses. One thread at a time.
 class grammar_matcher {
  public:
+  static constexpr std::size_t places_max = 4096;
+  static constexpr std::size_t alike_max = 32;  // of one state
   // Where a reading stands: a state, and the call that its rule's end returns from.
   struct place {
     grammar_state state;

@@ -276,8 +276,8 @@ TEST_CASE("a hostile schema costs little") {
        errc::invalid_argument, "states"},
   });
   auto text = matcher(doubling);
-  for (int i = 0; i < 400; ++i) REQUIRE(text.push('['));
-  CHECK(text.places().size() < 10'000);
+  for (int i = 0; i < 200; ++i) REQUIRE(text.push('['));
+  CHECK(text.places().size() <= grammar_matcher::places_max);
   for (const char c : std::string_view{"null"}) REQUIRE(text.push(static_cast<std::uint8_t>(c)));
   // One of many that begin alike.
   auto many = matcher(join(
@@ -287,7 +287,7 @@ TEST_CASE("a hostile schema costs little") {
     REQUIRE(many.push(static_cast<std::uint8_t>(c)));
   CHECK(many.places().size() < 100);
   const auto took = std::chrono::steady_clock::now() - began;
-  CHECK(took < std::chrono::seconds{20});  // under a sanitizer
+  CHECK(took < std::chrono::seconds{10});  // under a sanitizer
 }
 
 TEST_CASE("a matcher forgets what it cannot return to") {
@@ -325,7 +325,7 @@ TEST_CASE("random walks through random schemas are JSON that satisfies them") {
   INFO("seed " << seed);
   base::random_source random(seed);
   int complete = 0, walks = 0;
-  for (int i = 0; i < 150; ++i) {
+  for (int i = 0; i < 600; ++i) {
     const auto schema = test::random_schema(random);
     INFO(json::serialize(schema));
     auto made = json_schema_grammar(json::serialize(schema));
@@ -348,7 +348,7 @@ TEST_CASE("random walks through random schemas are JSON that satisfies them") {
       REQUIRE(test::satisfies(value, schema, schema));
     }
   }
-  CHECK(walks > 500);
+  CHECK(walks > 2000);
   CHECK(complete > walks * 9 / 10);
 }
 
