@@ -83,6 +83,7 @@ class node final : public runtime::co_actor<node_actor> {
     progress last;
     std::optional<link_account> quiet_since;  // the account when the silence began
     std::uint64_t quiet_epoch = 0;            // of which session
+    std::optional<link_account> silence;      // what passed from then on until it was sealed
   };
 
   // --- what the coordinator says (node_door.cpp)

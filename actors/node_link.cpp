@@ -116,9 +116,8 @@ runtime::task<> node::deliver(job_ref ref) {
       ready word;
       word.job = ref;
       word.result = job->entry.result;
-      const auto silence = silence_of(*job);
-      word.silence_measured = silence.has_value();
-      word.silence = silence.value_or(link_account{});
+      word.silence_measured = job->silence.has_value();
+      word.silence = job->silence.value_or(link_account{});
       answer = co_await runtime::try_ask(this, on->door, answer_within, std::move(word));
     } else {
       failed word;

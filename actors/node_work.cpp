@@ -109,6 +109,7 @@ runtime::task<> node::work_on(std::string id) {
   base::log_info(
       "node", "job {} is {}", id,
       job->entry.state == held_state::sealed ? "ready" : "failed: " + job->entry.why.text());
+  job->silence = silence_of(*job);  // the next words are said because of the result
   const bool new_model = job->entry.state == held_state::sealed && !job->entry.result.model.empty();
   if (new_model) co_await tell_models();
   if (find(order.job)) deliver_soon(id);

@@ -99,6 +99,7 @@ void attend_piece(const attention_rows& a, std::size_t piece, float* scratch) {
          .row_begin = begin,
          .row_end = end,
          .first = a.first,
+         .window = a.window,
          .cache = &c,
          .kv_head = kv_head,
          .begin = chunk * chunk_positions,
@@ -109,8 +110,10 @@ void attend_piece(const attention_rows& a, std::size_t piece, float* scratch) {
   };
   if (p.split) return attend(rest / p.tiles, slots_of(rest / p.tiles));
   const auto sum = slots_of(0), next = slots_of(1);
-  attend(0, sum);
-  for (std::size_t chunk = 1; chunk * chunk_positions < last_seen; ++chunk) {
+  const auto own = a.first + begin / p.group;  // the first row's position
+  auto chunk = a.window == 0 || own < a.window ? 0 : (own + 1 - a.window) / chunk_positions;
+  attend(chunk, sum);
+  for (++chunk; chunk * chunk_positions < last_seen; ++chunk) {
     attend(chunk, next);
     for (std::size_t r = 0; r < end - begin; ++r)
       join(sum.row(r, stride), next.row(r, stride), c.head_dim);

@@ -42,6 +42,7 @@ struct attend_range {
   std::size_t row_begin;
   std::size_t row_end;  // at most attend_rows_max rows
   std::size_t first;    // position of token 0
+  std::size_t window;   // positions a row sees, its own included; 0: all before it
   const kv_view* cache;
   std::size_t kv_head;
   std::size_t begin;  // a multiple of kv_page_positions
@@ -49,6 +50,12 @@ struct attend_range {
   Real* out;   // (row_end - row_begin, value_stride)
   Real* peak;  // (row_end - row_begin)
   Real* sum;   // (row_end - row_begin)
+
+  // Where what a row sees begins, within [begin, end) or not.
+  std::size_t first_seen(std::size_t row) const noexcept {
+    const auto own = first + row / group;
+    return window == 0 || own < window ? 0 : own + 1 - window;
+  }
 };
 
 struct inference_ops {
@@ -60,6 +67,7 @@ struct inference_ops {
   void (*rope)(
       float* x, const float* table, std::size_t heads, std::size_t head_dim, rope_pairs pairs);
   void (*swiglu)(float* out, const float* gate, const float* up, std::size_t n);
+  void (*geglu)(float* out, const float* gate, const float* up, std::size_t n);
   void (*add)(float* y, const float* x, std::size_t n);
   float (*log_sum_exp)(const float* x, std::size_t n);
   void (*softmax)(float* x, std::size_t n);

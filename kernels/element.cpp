@@ -3,6 +3,8 @@
 #include <bit>
 #include <cstring>
 
+#include "kernels/file_block.hpp"
+
 namespace dlls::kernels {
 
 float from_half(std::uint16_t bits) noexcept {
@@ -47,19 +49,15 @@ std::uint16_t half_at(const std::byte* at) noexcept {
 }
 
 void dequantise_block(float* out, element type, const std::byte* in) {
-  const float d = from_half(half_at(in));
-  if (type == element::q8_0) {
-    for (std::size_t j = 0; j < block_values; ++j)
-      out[j] = d * static_cast<float>(static_cast<std::int8_t>(in[2 + j]));
-    return;
-  }
-  const bool has_minimum = type == element::q4_1;
-  const float m = has_minimum ? from_half(half_at(in + 2)) : -8.0f * d;
-  const auto* nibbles = in + (has_minimum ? 4 : 2);
-  for (std::size_t j = 0; j < block_values / 2; ++j) {
-    const auto both = static_cast<int>(nibbles[j]);
-    out[j] = d * static_cast<float>(both & 15) + m;
-    out[j + 16] = d * static_cast<float>(both >> 4) + m;
+  block_parts parts;
+  take_apart(parts, type, in);
+  const auto form = packing_of(type);
+  const float d = from_half(parts.d), m = form.minimum ? from_half(parts.m) : 0.0f;
+  for (std::size_t g = 0; g < form.groups(); ++g) {
+    const float scale = d * static_cast<float>(parts.scale[g]);
+    const float offset = m * static_cast<float>(parts.minimum[g]);
+    for (auto j = g * form.group; j < (g + 1) * form.group; ++j)
+      out[j] = scale * static_cast<float>(form.value(parts.number[j])) + offset;
   }
 }
 
@@ -69,8 +67,7 @@ void dequantise(float* out, element type, const std::byte* in, std::size_t n) {
   if (type == element::f32) {
     std::memcpy(out, in, n * 4);
   } else if (is_quantised(type)) {
-    const auto step = bytes_of(type, block_values);
-    for (std::size_t i = 0; i < n; i += block_values, in += step)
+    for (std::size_t i = 0; i < n; i += values_together(type), in += bytes_together(type))
       dequantise_block(out + i, type, in);
   } else {
     for (std::size_t i = 0; i < n; ++i)

@@ -78,6 +78,9 @@ void rope(float* x, const float* table, std::size_t heads, std::size_t head_dim,
 void swiglu(float* out, const float* gate, const float* up, std::size_t n) {
   inference_backend().swiglu(out, gate, up, n);
 }
+void geglu(float* out, const float* gate, const float* up, std::size_t n) {
+  inference_backend().geglu(out, gate, up, n);
+}
 void add(float* y, const float* x, std::size_t n) { inference_backend().add(y, x, n); }
 float log_sum_exp(const float* x, std::size_t n) { return inference_backend().log_sum_exp(x, n); }
 void softmax(float* x, std::size_t n) { inference_backend().softmax(x, n); }

@@ -56,6 +56,10 @@ void rope(
 // out = gate * sigmoid(gate) * up (Shazeer 2020). out may be gate or up.
 void swiglu(float* out, const float* gate, const float* up, std::size_t n);
 
+// out = gelu(gate) * up, with gelu(x) = x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))) (Hendrycks
+// and Gimpel 2016). out may be gate or up.
+void geglu(float* out, const float* gate, const float* up, std::size_t n);
+
 // y += x.
 void add(float* y, const float* x, std::size_t n);
 
@@ -83,6 +87,7 @@ struct attention_rows {
   std::size_t heads = 0;  // a multiple of cache.kv_heads: heads of a group share keys and values
   std::size_t first = 0;
   kv_view cache;
+  std::size_t window = 0;  // positions that a row sees, its own included; 0: all before it
   // Filled in by attention(): this sequence's first piece of work and first number of scratch.
   std::size_t first_piece = 0;
   std::size_t scratch_at = 0;

@@ -22,13 +22,14 @@ class forward_scratch {
   };
 
   std::vector<row> rows;
-  std::vector<float> x;         // (rows, dim): the residual stream
-  std::vector<float> normed;    // (rows, dim)
-  std::vector<float> q;         // (rows, heads * head_dim)
-  std::vector<float> k, v;      // (rows, kv_heads * head_dim)
-  std::vector<float> attended;  // (rows, heads * head_dim)
-  std::vector<float> gate, up;  // (rows, ff)
-  std::vector<float> turns;     // (rows, head_dim): cosines and sines
+  std::vector<float> x;               // (rows, dim): the residual stream
+  std::vector<float> normed;          // (rows, dim)
+  std::vector<float> q;               // (rows, heads * head_dim)
+  std::vector<float> k, v;            // (rows, kv_heads * head_dim)
+  std::vector<float> attended;        // (rows, heads * head_dim)
+  std::vector<float> gate, up;        // (rows, ff)
+  std::vector<float> turns;           // (rows, head_dim): cosines and sines
+  std::vector<float> windowed_turns;  // the same for windowed layers, where they differ
   std::vector<kernels::attention_rows> sequences;
   std::vector<float> partials;            // attention's
   std::vector<kernels::q8_block> blocks;  // the quantised form of whatever is multiplied next

@@ -19,55 +19,6 @@ namespace format = gguf_format;
 using base::errc;
 using base::error;
 
-std::size_t block_values(tensor_type type) noexcept {
-  switch (type) {
-    case tensor_type::f32:
-    case tensor_type::f16:
-    case tensor_type::bf16:
-      return 1;
-    case tensor_type::q4_0:
-    case tensor_type::q4_1:
-    case tensor_type::q8_0:
-      return 32;
-  }
-  return 0;
-}
-
-std::size_t block_bytes(tensor_type type) noexcept {
-  switch (type) {
-    case tensor_type::f32:
-      return 4;
-    case tensor_type::f16:
-    case tensor_type::bf16:
-      return 2;
-    case tensor_type::q4_0:
-      return 2 + 16;  // scale, nibbles
-    case tensor_type::q4_1:
-      return 2 + 2 + 16;  // scale, minimum, nibbles
-    case tensor_type::q8_0:
-      return 2 + 32;  // scale, bytes
-  }
-  return 0;
-}
-
-std::string_view name(tensor_type type) noexcept {
-  switch (type) {
-    case tensor_type::f32:
-      return "f32";
-    case tensor_type::f16:
-      return "f16";
-    case tensor_type::q4_0:
-      return "q4_0";
-    case tensor_type::q4_1:
-      return "q4_1";
-    case tensor_type::q8_0:
-      return "q8_0";
-    case tensor_type::bf16:
-      return "bf16";
-  }
-  return "unknown";
-}
-
 std::uint64_t tensor_info::elements() const noexcept {
   return std::accumulate(shape.begin(), shape.end(), std::uint64_t{1}, std::multiplies<>{});
 }
@@ -233,7 +184,9 @@ class gguf_parser {
       fail(
           errc::unsupported,
           fmt::format("tensor '{}' has type {}, which is not built in", tensor.name, type));
-      failed_->hint = "F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are; convert the model to one of them";
+      failed_->hint =
+          "F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q2_K to Q6_K, IQ4_NL and IQ4_XS are; "
+          "convert the model to one of them";
       return;
     }
     const auto bytes = tensor_bytes(tensor);

@@ -18,25 +18,9 @@
 
 #include "base/error.hpp"
 #include "base/mapped_file.hpp"
+#include "model/tensor_type.hpp"
 
 namespace dlls::model {
-
-// The types we compute with, by GGUF's own numbers. Any other number is refused with `unsupported`.
-enum class tensor_type : std::uint32_t {
-  f32 = 0,
-  f16 = 1,
-  q4_0 = 2,
-  q4_1 = 3,
-  q8_0 = 8,
-  bf16 = 30
-};
-
-// Values in one block of this type, and the bytes the block takes: (1, 4) for f32, (32, 20) for
-// q4_1. A row's length is a multiple of the block's.
-std::size_t block_values(tensor_type type) noexcept;
-std::size_t block_bytes(tensor_type type) noexcept;
-// "q4_1".
-std::string_view name(tensor_type type) noexcept;
 
 // A tensor in the file; `data` lives as long as the gguf_file and starts at a multiple of 8 bytes.
 struct tensor_info {

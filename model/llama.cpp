@@ -8,6 +8,7 @@
 #include <cmath>
 #include <new>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "base/check.hpp"
@@ -21,25 +22,6 @@ using kernels::element;
 using kernels::packed_matrix;
 
 constexpr std::size_t alignment = 64;
-
-element element_of(tensor_type type) {
-  switch (type) {
-    case tensor_type::f32:
-      return element::f32;
-    case tensor_type::f16:
-      return element::f16;
-    case tensor_type::bf16:
-      return element::bf16;
-    case tensor_type::q8_0:
-      return element::q8_0;
-    case tensor_type::q4_0:
-      return element::q4_0;
-    case tensor_type::q4_1:
-      return element::q4_1;
-  }
-  base::check(false, "a tensor type that gguf_file lets through");
-  return element::f32;
-}
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return fmt::format("({})", fmt::join(shape, ", "));
@@ -78,6 +60,19 @@ class loader {
     kernels::dequantise(into.data(), element_of(t->type), t->data.data(), n);
   }
 
+  // Only where the architecture has it.
+  void vector_if(bool wanted, std::vector<float>& into, const std::string& name, std::uint64_t n) {
+    if (wanted) vector(into, name, n);
+  }
+
+  // A layer's tensor that nothing has asked for would be left out of the arithmetic in silence.
+  void refuse_unused() {
+    for (const auto& t : file_.tensors())
+      if (t.name.starts_with("blk.") && !used_.contains(&t))
+        return fail(
+            base::errc::unsupported, fmt::format("{} has no place in this architecture", t.name));
+  }
+
   void fail(base::errc code, std::string message) {
     if (error_.code == base::errc::ok) error_ = {code, std::move(message)};
   }
@@ -114,12 +109,14 @@ class loader {
                                    shape_text(t->shape), shape_text(shape)));
       return nullptr;
     }
+    used_.insert(t);
     return t;
   }
 
   const gguf_file& file_;
   base::error error_{base::errc::ok, {}};
   std::vector<place> places_;
+  std::unordered_set<const tensor_info*> used_;
   std::size_t bytes_ = 0;
 };
 
@@ -138,18 +135,37 @@ void find_layer(loader& load, llama_layer& layer, std::uint32_t index, const lla
   load.matrix(layer.down, name("ffn_down"), c.dim, c.ff);
 }
 
-// base^(-2i / head_dim), divided by the file's own factors where it brings some (LLaMA 3.1).
-void find_frequencies(loader& load, const gguf_file& file, llama::weights& w) {
-  const auto half = w.config.head_dim / 2;
-  std::vector<float> factors(half, 1.0f);
-  if (file.find("rope_freqs.weight") != nullptr) load.vector(factors, "rope_freqs.weight", half);
-  for (std::uint32_t i = 0; i < half; ++i) {
-    if (!(factors[i] > 0))
+void find_traits(loader& load, llama_layer& layer, std::uint32_t index, const llama_config& c) {
+  const auto& has = c.traits;
+  const auto name = [&](const char* part, const char* kind = "weight") {
+    return fmt::format("blk.{}.{}.{}", index, part, kind);
+  };
+  const std::uint64_t kv_rows = std::uint64_t{c.kv_heads} * c.head_dim;
+  load.vector_if(
+      has.qkv_bias, layer.q_bias, name("attn_q", "bias"), std::uint64_t{c.heads} * c.head_dim);
+  load.vector_if(has.qkv_bias, layer.k_bias, name("attn_k", "bias"), kv_rows);
+  load.vector_if(has.qkv_bias, layer.v_bias, name("attn_v", "bias"), kv_rows);
+  load.vector_if(has.qk_norm, layer.q_norm, name("attn_q_norm"), c.head_dim);
+  load.vector_if(has.qk_norm, layer.k_norm, name("attn_k_norm"), c.head_dim);
+  load.vector_if(has.post_norms, layer.attention_post_norm, name("post_attention_norm"), c.dim);
+  load.vector_if(has.post_norms, layer.ff_post_norm, name("post_ffw_norm"), c.dim);
+  if (has.attention_scale != 0)  // the kernel divides by sqrt(head_dim)
+    for (auto& x : layer.q_norm)
+      x *= has.attention_scale * std::sqrt(static_cast<float>(c.head_dim));
+}
+
+void find_rope(loader& load, const gguf_file& file, llama::weights& w) {
+  const auto& c = w.config;
+  std::vector<float> factors;
+  if (file.find("rope_freqs.weight") != nullptr)
+    load.vector(factors, "rope_freqs.weight", c.head_dim / 2);
+  for (const auto f : factors)
+    if (!(f > 0))
       return load.fail(
           base::errc::corrupt, "rope_freqs.weight holds a factor that is not positive");
-    w.frequencies.push_back(
-        std::pow(double{w.config.rope_base}, -2.0 * i / w.config.head_dim) / double{factors[i]});
-  }
+  w.rope = make_rope(c.head_dim, c.rope_base, c.traits.scaling, factors);
+  if (c.traits.windowed_rope_base != 0)
+    w.windowed_rope = make_rope(c.head_dim, c.traits.windowed_rope_base, {});
 }
 
 }  // namespace
@@ -165,10 +181,14 @@ base::result<std::shared_ptr<const llama>> llama::load(
     w->layers.resize(config->layers);
     loader load(*file);
     load.matrix(w->embedding, "token_embd.weight", config->vocab, config->dim);
-    for (std::uint32_t i = 0; i < config->layers; ++i) find_layer(load, w->layers[i], i, *config);
+    for (std::uint32_t i = 0; i < config->layers; ++i) {
+      find_layer(load, w->layers[i], i, *config);
+      find_traits(load, w->layers[i], i, *config);
+    }
     load.vector(w->output_norm, "output_norm.weight", config->dim);
     if (!config->tied) load.matrix(w->output, "output.weight", config->vocab, config->dim);
-    find_frequencies(load, *file, *w);
+    find_rope(load, *file, *w);
+    load.refuse_unused();
     if (load.why().code != base::errc::ok) return load.why();
     w->memory = load.pack();
     if (auto ok = file->intact(); !ok) return ok.error();

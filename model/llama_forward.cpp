@@ -1,7 +1,7 @@
 // The forward pass of the LLaMA family (Touvron et al. 2023): for each layer
 //   x += o(attention(rope(q(n)), rope(k(n)), v(n))), n = rms_norm(x)
 //   x += down(swiglu(gate(m), up(m))),               m = rms_norm(x)
-// and logits = output(rms_norm(x)).
+// and logits = output(rms_norm(x)); with the steps that llama_traits ask for.
 #include <algorithm>
 #include <cmath>
 
@@ -62,10 +62,19 @@ class forward_pass {
     return {buffer.data(), m.rows, &m, accumulate};
   }
 
+  // Where a product that ends half a layer goes: into the stream, or aside to be normed first.
+  kernels::product onto_stream(const kernels::packed_matrix& m) {
+    return c_.traits.post_norms ? into(s_.normed, m) : into(s_.x, m, true);
+  }
+  void join_stream(const std::vector<float>& post_norm);
+
   void place_rows();
   void embed();
   void attend(const llama_layer& layer, std::uint32_t index);
-  void store_keys_and_values(std::uint32_t index);
+  void finish_heads(
+      float* heads, std::size_t n, const std::vector<float>& bias, const std::vector<float>& norm,
+      const float* turns);
+  void store_keys_and_values(const llama_layer& layer, std::uint32_t index);
   void keep_wanted_rows();
   void feed_forward(const llama_layer& layer);
 
@@ -106,27 +115,55 @@ void forward_pass::embed() {
     const auto [part, position] = s_.rows[row];
     const auto id = parts_[part].tokens[position - s_.sequences[part].first];
     base::check(id >= 0 && static_cast<std::uint32_t>(id) < c_.vocab, "a token of the vocabulary");
-    kernels::unpack_row(s_.x.data() + row * c_.dim, w_.embedding, static_cast<std::size_t>(id));
-    float* turn = s_.turns.data() + row * c_.head_dim;
-    for (const double frequency : w_.frequencies) {
-      const double angle = static_cast<double>(position) * frequency;
-      *turn++ = static_cast<float>(std::cos(angle));
-      *turn++ = static_cast<float>(std::sin(angle));
-    }
+    float* x = s_.x.data() + row * c_.dim;
+    kernels::unpack_row(x, w_.embedding, static_cast<std::size_t>(id));
+    if (const float scale = c_.traits.embedding_scale; scale != 1)
+      for (std::size_t i = 0; i < c_.dim; ++i) x[i] *= scale;
+    w_.rope.turns(s_.turns.data() + row * c_.head_dim, position);
+    if (c_.traits.windowed_rope_base != 0)
+      w_.windowed_rope.turns(s_.windowed_turns.data() + row * c_.head_dim, position);
   });
 }
 
-void forward_pass::store_keys_and_values(std::uint32_t index) {
-  for (std::size_t i = 0; i < parts_.size(); ++i)
-    s_.sequences[i].cache = parts_[i].cache->layer(index);
+void forward_pass::join_stream(const std::vector<float>& post_norm) {
+  if (!c_.traits.post_norms) return;
   each_row([&](std::size_t row) {
-    const float* turns = s_.turns.data() + row * c_.head_dim;
+    float* n = s_.normed.data() + row * c_.dim;
+    kernels::rms_norm(n, n, post_norm.data(), c_.dim, c_.rms_eps);
+    kernels::add(s_.x.data() + row * c_.dim, n, c_.dim);
+  });
+}
+
+// Queries or keys of one row, from their product to what attention takes.
+void forward_pass::finish_heads(
+    float* heads, std::size_t n, const std::vector<float>& bias, const std::vector<float>& norm,
+    const float* turns) {
+  const std::size_t dim = c_.head_dim;
+  if (!bias.empty()) kernels::add(heads, bias.data(), bias.size());
+  if (!norm.empty())
+    for (float* head = heads; head < heads + n * dim; head += dim)
+      kernels::rms_norm(head, head, norm.data(), dim, c_.rms_eps);
+  kernels::rope(heads, turns, n, dim, c_.traits.pairs);
+}
+
+void forward_pass::store_keys_and_values(const llama_layer& layer, std::uint32_t index) {
+  const bool windowed = c_.windowed(index);
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    s_.sequences[i].cache = parts_[i].cache->layer(index);
+    s_.sequences[i].window = windowed ? c_.traits.window : 0;
+  }
+  const bool own_turns = windowed && c_.traits.windowed_rope_base != 0;
+  const auto& tables = own_turns ? s_.windowed_turns : s_.turns;
+  each_row([&](std::size_t row) {
+    const float* turns = tables.data() + row * c_.head_dim;
+    float* q = s_.q.data() + row * heads_width();
     float* k = s_.k.data() + row * kv_width();
-    constexpr auto pairs = kernels::rope_pairs::adjacent;
-    kernels::rope(s_.q.data() + row * heads_width(), turns, c_.heads, c_.head_dim, pairs);
-    kernels::rope(k, turns, c_.kv_heads, c_.head_dim, pairs);
+    float* v = s_.v.data() + row * kv_width();
+    finish_heads(q, c_.heads, layer.q_bias, layer.q_norm, turns);
+    finish_heads(k, c_.kv_heads, layer.k_bias, layer.k_norm, turns);
+    if (!layer.v_bias.empty()) kernels::add(v, layer.v_bias.data(), kv_width());
     const auto [part, position] = s_.rows[row];
-    kernels::kv_store(s_.sequences[part].cache, position, k, s_.v.data() + row * kv_width());
+    kernels::kv_store(s_.sequences[part].cache, position, k, v);
   });
 }
 
@@ -164,7 +201,7 @@ void forward_pass::attend(const llama_layer& layer, std::uint32_t index) {
   });
   const kernels::product qkv[] = {into(s_.q, layer.q), into(s_.k, layer.k), into(s_.v, layer.v)};
   kernels::matmul(pool_, qkv, rows_of(s_.normed, c_.dim, q8));
-  store_keys_and_values(index);
+  store_keys_and_values(layer, index);
   if (index + 1 == c_.layers) keep_wanted_rows();
   if (rows_ == 0) return;
 
@@ -178,8 +215,9 @@ void forward_pass::attend(const llama_layer& layer, std::uint32_t index) {
     each_row([&](std::size_t row) {
       kernels::quantise_q8(blocks(row, width), s_.attended.data() + row * width, width);
     });
-  const kernels::product o[] = {into(s_.x, layer.o, true)};
+  const kernels::product o[] = {onto_stream(layer.o)};
   kernels::matmul(pool_, o, rows_of(s_.attended, width, o_q8));
+  join_stream(layer.attention_post_norm);
 }
 
 void forward_pass::feed_forward(const llama_layer& layer) {
@@ -193,13 +231,15 @@ void forward_pass::feed_forward(const llama_layer& layer) {
   kernels::matmul(pool_, gate_up, rows_of(s_.normed, c_.dim, q8));
 
   const bool down_q8 = w_.wants_q8(layer.down);
+  const auto activate = c_.traits.gate == gate_kind::gelu_tanh ? kernels::geglu : kernels::swiglu;
   each_row([&](std::size_t row) {
     float* gate = s_.gate.data() + row * c_.ff;
-    kernels::swiglu(gate, gate, s_.up.data() + row * c_.ff, c_.ff);
+    activate(gate, gate, s_.up.data() + row * c_.ff, c_.ff);
     if (down_q8) kernels::quantise_q8(blocks(row, c_.ff), gate, c_.ff);
   });
-  const kernels::product down[] = {into(s_.x, layer.down, true)};
+  const kernels::product down[] = {onto_stream(layer.down)};
   kernels::matmul(pool_, down, rows_of(s_.gate, c_.ff, down_q8));
+  join_stream(layer.ff_post_norm);
 }
 
 std::size_t forward_pass::run() {
@@ -224,6 +264,8 @@ void forward_pass::logits(float* out, std::size_t begin, std::size_t n) {
   kernels::matmul(
       pool_, output,
       {s_.normed.data() + begin * c_.dim, q8 ? blocks(begin, c_.dim) : nullptr, n, c_.dim});
+  if (const float cap = c_.traits.logit_softcap; cap != 0)
+    for (std::size_t i = 0; i < n * c_.vocab; ++i) out[i] = cap * std::tanh(out[i] / cap);
 }
 
 void forward_scratch::reserve(const llama_config& c, std::size_t rows) {
@@ -241,6 +283,7 @@ void forward_scratch::reserve(const llama_config& c, std::size_t rows) {
   at_least(gate, c.ff);
   at_least(up, c.ff);
   at_least(turns, c.head_dim);
+  if (c.traits.windowed_rope_base != 0) at_least(windowed_turns, c.head_dim);
   const auto widest = std::max<std::size_t>({c.dim, heads, c.ff});
   at_least(blocks, (widest + kernels::block_values - 1) / kernels::block_values);
 }

@@ -2,11 +2,11 @@
 //
 // Two kinds, told apart by `tokenizer.ggml.model`:
 //   "gpt2"   byte-level BPE (Sennrich et al. 2016; bytes as in GPT-2): the text is cut into words
-//   by
-//            a pattern named in `tokenizer.ggml.pre`, then pairs are merged by rank.
-//            Patterns: smollm, gpt-2, llama-bpe, qwen2.
-//   "llama"  SentencePiece BPE by scores, with byte fallback (LLaMA 2, TinyLlama, Mistral).
-// Ids equal llama.cpp's for the same file (tests/parity/tokenizer_test.cpp).
+//            by a pattern named in `tokenizer.ggml.pre`, then pairs are merged by rank.
+//            Patterns: smollm, gpt-2, llama-bpe, qwen2, tekken.
+//   "llama"  SentencePiece BPE by scores, with byte fallback (LLaMA 2, TinyLlama, Mistral, Gemma).
+// Ids equal llama.cpp's for the same file (tests/parity/tokenizer_test.cpp); with tekken, whose
+// pattern llama.cpp simplifies, those of the pattern as Mistral published it.
 #pragma once
 #include <memory>
 #include <span>

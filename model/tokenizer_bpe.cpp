@@ -124,7 +124,7 @@ class bpe_encoder final : public text_encoder {
  private:
   void encode_word(
       std::string_view word, std::vector<merge_symbol>& symbols, std::vector<token_id>& ids) const {
-    if (pattern_ == word_pattern::llama3) {  // its tokenizer.json says ignore_merges
+    if (pattern_ == word_pattern::llama3 || pattern_ == word_pattern::tekken) {  // ignore_merges
       if (const auto whole = find_whole(word); whole != no_token) return ids.push_back(whole);
     }
     word.size() <= short_bytes_max ? encode_short(word, ids) : encode_long(word, symbols, ids);
@@ -203,7 +203,7 @@ base::result<std::unique_ptr<const text_encoder>> make_bpe_encoder(
   if (!pattern)
     return error{
         errc::unsupported, fmt::format("pre-tokenizer '{}' is not built in", *name),
-        "smollm, gpt-2, llama-bpe and qwen2 are"};
+        "smollm, gpt-2, llama-bpe, qwen2 and tekken are"};
   const auto merges = file.get_strings("tokenizer.ggml.merges");
   if (!merges) return merges.error();
   auto made = std::make_unique<bpe_encoder>(tokens, *pattern, merges->size());

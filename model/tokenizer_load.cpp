@@ -97,7 +97,7 @@ base::result<std::shared_ptr<const tokenizer>> tokenizer::from(const gguf_file& 
   }
   const auto pattern = file.get_string("tokenizer.ggml.pre", "");
   if (!pattern) return pattern.error();
-  const bool customary = sentencepiece || pattern->starts_with("llama");
+  const bool customary = sentencepiece || pattern->starts_with("llama") || *pattern == "tekken";
   const auto add_bos = file.get_bool("tokenizer.ggml.add_bos_token", customary);
   if (!add_bos) return add_bos.error();
   made->add_bos = *add_bos;

@@ -25,6 +25,13 @@ char_class look_up(std::uint32_t code) noexcept {
   return char_class::other;
 }
 
+letter_case look_up_case(std::uint32_t code) noexcept {
+  if (contains(uppers(), code)) return letter_case::upper;
+  if (contains(lowers(), code)) return letter_case::lower;
+  return contains(letters(), code) || contains(marks(), code) ? letter_case::both
+                                                              : letter_case::none;
+}
+
 // What may follow a lead byte (Unicode 15.0, table 3-7); length 0 for a byte that can't lead.
 struct lead {
   std::uint32_t length;
@@ -51,6 +58,15 @@ char_class classify(std::uint32_t code) noexcept {
     return made;
   }();
   return code < low.size() ? low[code] : look_up(code);
+}
+
+letter_case case_of(std::uint32_t code) noexcept {
+  static const auto low = [] {
+    std::array<letter_case, 0x800> made{};
+    for (std::uint32_t c = 0; c < made.size(); ++c) made[c] = look_up_case(c);
+    return made;
+  }();
+  return code < low.size() ? low[code] : look_up_case(code);
 }
 
 utf8_prefix first_of(std::string_view text) noexcept {

@@ -11,12 +11,19 @@ namespace dlls::model::unicode {
 struct code_range {
   std::uint32_t first, last;  // both inside
 };
-// Sorted, disjoint; general categories L and N. From tools/unicode_table.py.
+// Sorted, disjoint; general categories L, N, Lu with Lt, Ll, M. From tools/unicode_table.py.
 std::span<const code_range> letters() noexcept;
 std::span<const code_range> numbers() noexcept;
+std::span<const code_range> uppers() noexcept;
+std::span<const code_range> lowers() noexcept;
+std::span<const code_range> marks() noexcept;
 
 enum class char_class : std::uint8_t { letter, number, space, other };
 char_class classify(std::uint32_t code) noexcept;
+
+// Letters by case; `both` have none (Lm, Lo) or are marks, and go with either.
+enum class letter_case : std::uint8_t { none, upper, lower, both };
+letter_case case_of(std::uint32_t code) noexcept;
 
 // One character of a text. What is no well-formed UTF-8 counts as one byte of class `other`.
 struct character {

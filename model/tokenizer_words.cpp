@@ -10,6 +10,7 @@ namespace dlls::model {
 namespace {
 using unicode::char_class;
 using unicode::character;
+using unicode::letter_case;
 
 // In all functions below `text` ends where the pattern may look no further, `from` is inside it,
 // and the answer is the position after what was matched; `from` means no match.
@@ -58,6 +59,13 @@ std::size_t gpt2_word(std::string_view text, std::size_t from) {
   return spaces(text, from);
 }
 
+// \s*[\r\n]+|\s+(?!\S)|\s+
+std::size_t spaces_by_line(std::string_view text, std::size_t from) {
+  const auto run = skip(text, from, char_class::space);
+  const auto newline = text.substr(from, run - from).find_last_of("\r\n");
+  return newline != text.npos ? from + newline + 1 : spaces(text, from);
+}
+
 std::size_t llama3_word(std::string_view text, std::size_t from, std::size_t digits_max) {
   if (const auto end = contraction(text, from, true); end != from) return end;
   const auto c = unicode::at(text, from);
@@ -72,9 +80,53 @@ std::size_t llama3_word(std::string_view text, std::size_t from, std::size_t dig
     while (is_newline(text, end)) ++end;
     return end;
   }
-  const auto run = skip(text, from, char_class::space);  // \s*[\r\n]+
-  const auto newline = text.substr(from, run - from).find_last_of("\r\n");
-  return newline != text.npos ? from + newline + 1 : spaces(text, from);
+  return spaces_by_line(text, from);
+}
+
+letter_case case_at(std::string_view text, std::size_t at) {
+  const auto c = unicode::at(text, at);
+  const bool broken = c.bytes == 1 && c.code >= 0x80;  // no UTF-8: the byte's number means nothing
+  return c.bytes == 0 || broken ? letter_case::none : unicode::case_of(c.code);
+}
+
+// U*V+: as many of U as there are; where no lower-case letter follows them, the last that is in V
+// too ends the word. A backtracking matcher would find the same.
+std::size_t ends_lower(std::string_view text, std::size_t from) {
+  auto at = from, last_both = from;
+  for (auto kind = case_at(text, at); kind == letter_case::upper || kind == letter_case::both;
+       kind = case_at(text, at)) {
+    at += unicode::at(text, at).bytes;
+    if (kind == letter_case::both) last_both = at;
+  }
+  auto end = at;
+  for (auto kind = case_at(text, end); kind == letter_case::lower || kind == letter_case::both;
+       kind = case_at(text, end))
+    end += unicode::at(text, end).bytes;
+  return end != at ? end : last_both;
+}
+
+// U+V*, where U*V+ does not match: U+ alone.
+std::size_t all_upper(std::string_view text, std::size_t from) {
+  for (auto kind = case_at(text, from); kind == letter_case::upper || kind == letter_case::both;
+       kind = case_at(text, from))
+    from += unicode::at(text, from).bytes;
+  return from;
+}
+
+std::size_t tekken_word(std::string_view text, std::size_t from) {
+  const auto c = unicode::at(text, from);
+  if (c.kind == char_class::number) return from + c.bytes;
+  const bool leads = c.kind != char_class::letter && !is_newline(text, from);
+  const auto behind = leads ? from + c.bytes : from;
+  for (const auto match : {ends_lower, all_upper})  // with a character before it, then without
+    for (const auto start : {behind, from})
+      if (const auto end = match(text, start); end != start) return end;
+  const auto start = from + (text[from] == ' ' ? 1 : 0);
+  if (auto end = skip(text, start, char_class::other); end != start) {
+    while (is_newline(text, end) || (end < text.size() && text[end] == '/')) ++end;
+    return end;
+  }
+  return spaces_by_line(text, from);
 }
 }  // namespace
 
@@ -82,7 +134,8 @@ std::optional<word_pattern> word_pattern_of(std::string_view name) noexcept {
   if (name == "smollm") return word_pattern::smollm;
   if (name == "gpt-2") return word_pattern::gpt2;
   if (name == "llama-bpe" || name == "llama3" || name == "llama-v3") return word_pattern::llama3;
-  if (name == "qwen2") return word_pattern::qwen2;
+  if (name == "qwen2" || name == "deepseek-r1-qwen") return word_pattern::qwen2;
+  if (name == "tekken") return word_pattern::tekken;
   return std::nullopt;
 }
 
@@ -113,6 +166,9 @@ std::string_view word_cutter::next() noexcept {
       break;
     case word_pattern::qwen2:
       end = llama3_word(text_, at_, 1);
+      break;
+    case word_pattern::tekken:
+      end = tekken_word(text_, at_);
       break;
   }
   const auto word = text_.substr(at_, end - at_);

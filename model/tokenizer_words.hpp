@@ -13,8 +13,11 @@ namespace dlls::model {
 //   llama3  (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}
 //           | ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
 //   qwen2   llama3 with \p{N} one at a time
+//   tekken  [^\r\n\p{L}\p{N}]?U*V+|[^\r\n\p{L}\p{N}]?U+V*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*
+//           |\s*[\r\n]+|\s+(?!\S)|\s+   with U = [\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}],
+//           V = [\p{Ll}\p{Lm}\p{Lo}\p{M}] (Mistral Nemo and later)
 // Written by hand: std::regex knows no Unicode classes, and recursion on a long text is a crash.
-enum class word_pattern { gpt2, smollm, llama3, qwen2 };
+enum class word_pattern { gpt2, smollm, llama3, qwen2, tekken };
 
 // By tokenizer.ggml.pre; none for a name we don't know.
 std::optional<word_pattern> word_pattern_of(std::string_view name) noexcept;

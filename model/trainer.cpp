@@ -45,6 +45,10 @@ base::result<llama_config> configure(
     const gguf_file& base, const dataset& data, const training_spec& spec) {
   if (spec.kind == "fine_tune") {
     auto config = read_llama_config(base);
+    if (config && config->traits != llama_traits{})
+      return base::error{
+          base::errc::unsupported, "training computes LLaMA's own arithmetic, not this model's",
+          "fine-tune a model without biases, windows, extra norms or rotary scaling"};
     if (config && spec.context != 0) config->context = std::min(config->context, spec.context);
     return config;
   }

@@ -41,7 +41,7 @@ class trainer {
   // newest that verifies; created when absent.
   // invalid_argument: a bad spec, an empty data set, token ids beyond the vocabulary, examples
   //   longer than the context.
-  // unsupported: the file is no LLaMA (architecture, biases).     corrupt: its tensors don't fit.
+  // unsupported: the file is no plain LLaMA (llama_traits).        corrupt: its tensors don't fit.
   // failed_precondition: the folder's checkpoint is of another data set, spec or base file.
   // resource_exhausted: not enough memory.
   static base::result<trainer> create(

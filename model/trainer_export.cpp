@@ -28,6 +28,8 @@ void describe(gguf_writer& out, const llama_config& c) {
   out.set_u32("llama.attention.value_length", c.head_dim);
   out.set_u32("llama.rope.dimension_count", c.head_dim);
   out.set_f32("llama.rope.freq_base", c.rope_base);
+  out.set_string("llama.rope.scaling.type", "none");  // whatever the vocabulary's file had
+  out.set_u32("llama.attention.sliding_window", 0);
   out.set_f32("llama.attention.layer_norm_rms_epsilon", c.rms_eps);
 }
 

@@ -16,25 +16,6 @@ namespace {
 constexpr double init_deviation = 0.02;
 constexpr std::string_view rope_factors_name = "rope_freqs.weight";
 
-kernels::element element_of(tensor_type type) {
-  switch (type) {
-    case tensor_type::f32:
-      return kernels::element::f32;
-    case tensor_type::f16:
-      return kernels::element::f16;
-    case tensor_type::bf16:
-      return kernels::element::bf16;
-    case tensor_type::q8_0:
-      return kernels::element::q8_0;
-    case tensor_type::q4_0:
-      return kernels::element::q4_0;
-    case tensor_type::q4_1:
-      return kernels::element::q4_1;
-  }
-  base::check(false, "a tensor type without an element");
-  return {};
-}
-
 }  // namespace
 
 parameter_layout::parameter_layout(const llama_config& c) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes model/tokenizer_unicode_table.cpp: the letters and numbers of Unicode, as ranges.
+"""Writes model/tokenizer_unicode_table.cpp: the letters, numbers and cases of Unicode, as ranges.
 
     tools/unicode_table.py > model/tokenizer_unicode_table.cpp
 
@@ -10,10 +10,10 @@ import sys
 import unicodedata
 
 
-def ranges(category):
+def ranges(categories):
     start = None
     for code in range(sys.maxunicode + 2):
-        inside = code <= sys.maxunicode and unicodedata.category(chr(code))[0] == category
+        inside = code <= sys.maxunicode and unicodedata.category(chr(code)).startswith(categories)
         if inside and start is None:
             start = code
         elif not inside and start is not None:
@@ -21,10 +21,10 @@ def ranges(category):
             start = None
 
 
-def table(name, category):
+def table(name, *categories):
     print(f"constexpr code_range {name}[] = {{")
     line = "   "
-    for first, last in ranges(category):
+    for first, last in ranges(categories):
         item = f" {{{first:#x}, {last:#x}}},"
         if len(line) + len(item) > 100:
             print(line)
@@ -41,10 +41,16 @@ namespace {{
 // clang-format off""")
 table("letter_ranges", "L")
 table("number_ranges", "N")
+table("upper_ranges", "Lu", "Lt")
+table("lower_ranges", "Ll")
+table("mark_ranges", "M")
 print("""// clang-format on
 }  // namespace
 
 std::span<const code_range> letters() noexcept { return letter_ranges; }
 std::span<const code_range> numbers() noexcept { return number_ranges; }
+std::span<const code_range> uppers() noexcept { return upper_ranges; }
+std::span<const code_range> lowers() noexcept { return lower_ranges; }
+std::span<const code_range> marks() noexcept { return mark_ranges; }
 
 }  // namespace dlls::model::unicode""")

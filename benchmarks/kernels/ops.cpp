@@ -48,7 +48,7 @@ struct weights {
   packed_matrix packed;
 };
 
-// Random numbers; the scales of quantised blocks are small and finite.
+// Random numbers; the scales of quantised blocks are finite.
 weights random_weights(
     element type, std::size_t rows, std::size_t columns, base::random_source& random) {
   std::vector<std::byte> raw(bytes_of(type, rows * columns));
@@ -60,9 +60,12 @@ weights random_weights(
 
 void products(std::size_t rows, std::size_t columns, base::random_source& random) {
   thread_pool pool(1);
-  const std::pair<element, const char*> types[] = {{element::q4_1, "q4_1"}, {element::q4_0, "q4_0"},
-                                                   {element::q8_0, "q8_0"}, {element::f16, "f16"},
-                                                   {element::bf16, "bf16"}, {element::f32, "f32"}};
+  const std::pair<element, const char*> types[] = {
+      {element::q4_1, "q4_1"}, {element::q4_0, "q4_0"}, {element::q8_0, "q8_0"},
+      {element::q5_0, "q5_0"}, {element::q5_1, "q5_1"}, {element::iq4_nl, "iq4_nl"},
+      {element::q2_k, "q2_k"}, {element::q3_k, "q3_k"}, {element::q4_k, "q4_k"},
+      {element::q5_k, "q5_k"}, {element::q6_k, "q6_k"}, {element::iq4_xs, "iq4_xs"},
+      {element::f16, "f16"},   {element::bf16, "bf16"}, {element::f32, "f32"}};
   for (const auto& [type, type_name] : types) {
     const auto w = random_weights(type, rows, columns, random);
     for (const bool q8 : {true, false}) {
@@ -77,7 +80,7 @@ void products(std::size_t rows, std::size_t columns, base::random_source& random
         const double seconds = seconds_each([&] { matmul(pool, p, a); });
         const auto macs = static_cast<double>(n * rows * columns);
         fmt::print(
-            "{:7} {} x {:3}  n={:<3}  {:7.1f} GMAC/s  {:6.1f} GB/s of weights\n", name(active()),
+            "{:7} {:6} x {:3}  n={:<3}  {:7.1f} GMAC/s  {:6.1f} GB/s of weights\n", name(active()),
             type_name, q8 ? "q8" : "f32", n, macs / seconds * 1e-9,
             static_cast<double>(w.packed.bytes()) / seconds * 1e-9);
       }

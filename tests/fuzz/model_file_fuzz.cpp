@@ -6,6 +6,8 @@
 
 #include "model/chat_template.hpp"
 #include "model/gguf.hpp"
+#include "model/llama_config.hpp"
+#include "model/rope.hpp"
 #include "model/tokenizer.hpp"
 
 using namespace dlls::model;
@@ -26,6 +28,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     (void)(*file)->get_i32s(key);
   }
   (void)chat_template::from(**file);
+  if (const auto config = read_llama_config(**file))
+    (void)make_rope(config->head_dim, config->rope_base, config->traits.scaling);
   if (const auto vocabulary = tokenizer::from(**file)) {
     const auto ids = (*vocabulary)->encode("the <|im_end|> 12  x\xFF\n", true);
     (void)(*vocabulary)->decode(ids, true);

@@ -1,9 +1,11 @@
 // Text from anywhere, through a tokenizer and back through a stream.
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <string>
 
 #include "base/encoding.hpp"
+#include "model/chat_tools.hpp"
 #include "model/detokenizer.hpp"
 #include "model/stop_watch.hpp"
 #include "model/tokenizer.hpp"
@@ -29,9 +31,9 @@ void require(bool condition) {
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   static const std::shared_ptr<const tokenizer> vocabularies[] = {
-      make("smollm"), make("gpt-2"), make("llama-bpe"), make("qwen2")};
+      make("smollm"), make("gpt-2"), make("llama-bpe"), make("qwen2"), make("tekken")};
   if (size == 0) return 0;
-  const auto& vocabulary = vocabularies[data[0] % 4];
+  const auto& vocabulary = vocabularies[data[0] % std::size(vocabularies)];
   const std::string text{reinterpret_cast<const char*>(data + 1), size - 1};
   const auto ids = vocabulary->encode(text, false);
   require(vocabulary->decode(ids) == text);
@@ -46,5 +48,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   }
   shown += watch.finish();
   require(shown.find("the") == std::string::npos);
+  (void)parse_chat_tools(text);
+  for (const auto form :
+       {tool_form::hermes, tool_form::llama3, tool_form::mistral, tool_form::gemma})
+    (void)parse_tool_calls(form, text, {});
   return 0;
 }

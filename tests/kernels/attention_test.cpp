@@ -12,6 +12,7 @@ namespace {
 
 struct shape {
   std::size_t heads, kv_heads, head_dim, first, rows;
+  std::size_t window = 0;
 };
 
 class attention_case {
@@ -46,8 +47,8 @@ class attention_case {
   // The rows [begin, end) as attention() takes them.
   attention_rows rows(float* out, std::size_t begin, std::size_t end) const {
     const auto width = s_.heads * s_.head_dim;
-    return {out,      &q_[begin * width], width,        width, end - begin,
-            s_.heads, s_.first + begin,   cache_.view()};
+    return {out,      &q_[begin * width], width,         width,    end - begin,
+            s_.heads, s_.first + begin,   cache_.view(), s_.window};
   }
   std::size_t width() const { return s_.heads * s_.head_dim; }
 
@@ -59,7 +60,8 @@ class attention_case {
         const auto at = (row * s_.heads + h) * dim;
         std::vector<double> weight(s_.first + row + 1);
         double total = 0;
-        for (std::size_t p = 0; p < weight.size(); ++p) {
+        const auto seen = s_.window == 0 ? weight.size() : std::min(s_.window, weight.size());
+        for (auto p = weight.size() - seen; p < weight.size(); ++p) {
           double dot = 0;
           for (std::size_t i = 0; i < dim; ++i)
             dot += double{q_[at + i]} * k_[(p * s_.kv_heads + h / group) * dim + i];
@@ -89,12 +91,34 @@ class attention_case {
 };
 
 // One query and many, alone and in groups, before and behind block and chunk borders.
-constexpr shape shapes[] = {{1, 1, 16, 0, 1},    {9, 3, 64, 0, 1},    {9, 3, 64, 5, 1},
-                            {9, 3, 64, 255, 1},  {9, 3, 64, 256, 1},  {9, 3, 64, 700, 1},
-                            {4, 4, 64, 40, 1},   {8, 1, 32, 1000, 1}, {9, 3, 64, 0, 64},
-                            {9, 3, 64, 0, 65},   {9, 3, 64, 61, 40},  {2, 1, 8, 3, 17},
-                            {2, 2, 128, 10, 70}, {64, 1, 16, 30, 2},  {6, 2, 24, 0, 33},
-                            {4, 2, 256, 3, 9},   {9, 3, 64, 300, 16}, {12, 2, 80, 129, 50}};
+constexpr shape shapes[] = {
+    {1, 1, 16, 0, 1},
+    {9, 3, 64, 0, 1},
+    {9, 3, 64, 5, 1},
+    {9, 3, 64, 255, 1},
+    {9, 3, 64, 256, 1},
+    {9, 3, 64, 700, 1},
+    {4, 4, 64, 40, 1},
+    {8, 1, 32, 1000, 1},
+    {9, 3, 64, 0, 64},
+    {9, 3, 64, 0, 65},
+    {9, 3, 64, 61, 40},
+    {2, 1, 8, 3, 17},
+    {2, 2, 128, 10, 70},
+    {64, 1, 16, 30, 2},
+    {6, 2, 24, 0, 33},
+    {4, 2, 256, 3, 9},
+    {9, 3, 64, 300, 16},
+    {12, 2, 80, 129, 50},
+    // Windows of one position, within and across pages and chunks.
+    {2, 1, 16, 40, 9, 1},
+    {9, 3, 64, 700, 1, 5},
+    {9, 3, 64, 700, 1, 300},
+    {4, 1, 256, 0, 150, 64},
+    {4, 4, 64, 130, 90, 65},
+    {2, 2, 32, 600, 1, 601},
+    {4, 2, 32, 700, 60, 20},
+    {2, 2, 32, 0, 70, 1000}};
 
 TEST_CASE("attention agrees with a plain softmax in double precision") {
   const auto seed = test::fresh_seed();
@@ -104,7 +128,8 @@ TEST_CASE("attention agrees with a plain softmax in double precision") {
       for (const auto type : {element::f16, element::f32}) {
         INFO(
             "heads " << s.heads << "/" << s.kv_heads << " of " << s.head_dim << ", first "
-                     << s.first << ", rows " << s.rows << ", type " << static_cast<int>(type));
+                     << s.first << ", rows " << s.rows << ", window " << s.window << ", type "
+                     << static_cast<int>(type));
         attention_case c(s, type, seed);
         const auto once = c.run(1);
         CHECK(test::worst_error(once, c.expected()) < 3e-6);

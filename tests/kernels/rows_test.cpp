@@ -80,6 +80,27 @@ TEST_CASE("swiglu agrees with double precision, from saturation to saturation") 
   });
 }
 
+TEST_CASE("geglu agrees with double precision, from saturation to saturation") {
+  test::with_each_isa([](const inference_ops&) {
+    base::random_source random(7);
+    for (const auto n : lengths) {
+      INFO("n " << n);
+      auto gate = test::random_floats(random, n, -20, 20);
+      const auto up = test::random_floats(random, n);
+      gate[0] = n % 2 == 0 ? 500.0f : -500.0f;
+      std::vector<double> expected(n);
+      scalar::geglu<double>(
+          expected.data(), test::widened(gate).data(), test::widened(up).data(), n);
+      test::guarded<float> out(n);
+      geglu(out.data(), gate.data(), up.data(), n);
+      CHECK(out.intact());
+      CHECK(
+          test::worst_error(out.values(), expected, std::max(1.0, std::fabs(double{gate[0]}))) <
+          4e-6);
+    }
+  });
+}
+
 TEST_CASE("sums add up") {
   test::with_each_isa([](const inference_ops&) {
     base::random_source random(4);
@@ -114,7 +135,7 @@ TEST_CASE("softmax and the log of the sum of exponentials agree with double prec
   });
 }
 
-TEST_CASE("quantised activations are the nearest ones, and carry their sum") {
+TEST_CASE("quantised activations are the nearest ones, and carry their sums") {
   test::with_each_isa([](const inference_ops&) {
     base::random_source random(6);
     for (const std::size_t n : {32, 64, 1536}) {
@@ -128,9 +149,14 @@ TEST_CASE("quantised activations are the nearest ones, and carry their sum") {
         REQUIRE(std::fabs(b.d * b.q[i % block_values] - x[i]) <= 0.5001 * b.d);
       }
       for (const auto& b : out.values()) {
-        int sum = 0, most = 0;
-        for (const auto q : b.q) sum += q, most = std::max(most, std::abs(int{q}));
-        CHECK(b.sum == b.d * static_cast<float>(sum));
+        int sum[2] = {}, most = 0;
+        for (std::size_t j = 0; j < block_values; ++j) {
+          sum[j / 16] += b.q[j];
+          most = std::max(most, std::abs(int{b.q[j]}));
+        }
+        CHECK(b.sum == b.d * static_cast<float>(sum[0] + sum[1]));
+        for (int half = 0; half < 2; ++half)
+          CHECK(b.half_sum[half] == b.d * static_cast<float>(sum[half]));
         CHECK((most == 127 || b.d == 0));
       }
     }

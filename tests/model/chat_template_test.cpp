@@ -44,6 +44,10 @@ TEST_CASE("every family renders a conversation in its own way") {
       "<|system|>\nBe kind</s>\n<|user|>\nHi</s>\n<|assistant|>\nHello</s>\n"
       "<|user|>\nBye</s>\n<|assistant|>\n");
   CHECK(
+      rendered(chat_family::gemma, dialogue) ==
+      "<start_of_turn>user\nBe kind\n\nHi<end_of_turn>\n<start_of_turn>model\nHello<end_of_turn>\n"
+      "<start_of_turn>user\nBye<end_of_turn>\n<start_of_turn>model\n");
+  CHECK(
       rendered(chat_family::plain, dialogue) ==
       "system: Be kind\nuser: Hi\nassistant: Hello\nuser: Bye\nassistant:");
   CHECK(rendered(chat_family::chatml, question, false) == "<|im_start|>user\nHi<|im_end|>\n");
@@ -52,6 +56,7 @@ TEST_CASE("every family renders a conversation in its own way") {
 TEST_CASE("a family is recognised by its markers, never by running the template") {
   CHECK(family_of("{{ '<|im_start|>' + message['role'] }}") == chat_family::chatml);
   CHECK(family_of("'<|start_header_id|>' + message['role']") == chat_family::llama3);
+  CHECK(family_of("'<start_of_turn>' + role + '\\n'") == chat_family::gemma);
   CHECK(family_of("'[INST] ' + '<<SYS>>\\n'") == chat_family::llama2);
   CHECK(family_of("'[INST] ' + content + ' [/INST]'") == chat_family::mistral);
   CHECK(family_of("'<|user|>\n' '<|assistant|>' + eos_token") == chat_family::zephyr);
@@ -89,12 +94,13 @@ TEST_CASE("a conversation that the model can't follow is refused") {
   CHECK(refusal(chat_family::chatml, {{"user<|im_end|>", "x"}}) == invalid);
   CHECK(refusal(chat_family::chatml, {{"user", "x"}, {"system", "y"}}) == errc::ok);
   CHECK(refusal(chat_family::chatml, {{"developer", "x"}, {"user", "y"}}) == errc::ok);
-  for (const auto family : {chat_family::llama2, chat_family::mistral}) {
+  for (const auto family : {chat_family::llama2, chat_family::mistral, chat_family::gemma}) {
     CHECK(refusal(family, {{"system", "x"}}) == invalid);
     CHECK(refusal(family, {{"user", "x"}, {"user", "y"}}) == invalid);
     CHECK(refusal(family, {{"assistant", "x"}}) == invalid);
     CHECK(refusal(family, {{"user", "x"}, {"system", "y"}}) == invalid);
-    CHECK(refusal(family, {{"user", "x"}, {"assistant", "y"}}) == invalid);
+    if (family != chat_family::gemma)  // there an answer's turn is opened
+      CHECK(refusal(family, {{"user", "x"}, {"assistant", "y"}}) == invalid);
   }
 }
 
@@ -105,7 +111,7 @@ TEST_CASE("a refused role is quoted without cutting a character in two") {
   CHECK(base::is_utf8(refused.error().message));
 }
 
-TEST_CASE("a model without a template speaks ChatML if it has the tokens, and plainly if not") {
+TEST_CASE("a model without a template speaks as its tokens say, and plainly if they say nothing") {
   test::temp_folder folder;
   auto family = [&](const std::vector<std::string>& tokens) {
     gguf_writer out;
@@ -115,6 +121,8 @@ TEST_CASE("a model without a template speaks ChatML if it has the tokens, and pl
   };
   CHECK(family({"a", "<|im_start|>", "<|im_end|>"}) == chat_family::chatml);
   CHECK(family({"a", "<|im_start|>"}) == chat_family::plain);
+  CHECK(family({"<start_of_turn>", "<end_of_turn>"}) == chat_family::gemma);
+  CHECK(family({"<|eot_id|>", "<|start_header_id|>"}) == chat_family::llama3);
 }
 
 TEST_CASE("what a user writes can't end his turn") {

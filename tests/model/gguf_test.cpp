@@ -255,7 +255,7 @@ TEST_CASE("a tensor that is not wholly inside the file, or lies on another, is r
   CHECK(one({std::uint64_t{1} << 32, std::uint64_t{1} << 32}, 0, 0).code == errc::corrupt);
   CHECK(one({32, (std::uint64_t{1} << 61) + 1}, 0, 0).code == errc::corrupt);
 
-  const auto unknown = one({256}, 12, 0);
+  const auto unknown = one({256}, 9, 0);  // q8_1, of no weights
   CHECK(unknown.code == errc::unsupported);
   CHECK(unknown.message.find("'t'") != std::string::npos);
 
@@ -271,6 +271,31 @@ TEST_CASE("a tensor that is not wholly inside the file, or lies on another, is r
   CHECK(two("b", 32).code == errc::corrupt);
   CHECK(two("b", 0).code == errc::corrupt);
   CHECK(two("a", 64).code == errc::corrupt);
+}
+
+TEST_CASE("every type has a name and blocks of its own size, and a row is whole blocks of it") {
+  std::vector<std::string_view> names;
+  for (const auto type : tensor_types()) {
+    INFO(name(type));
+    CHECK(std::ranges::count(names, name(type)) == 0);
+    names.push_back(name(type));
+    CHECK(kernels::values_together(element_of(type)) == block_values(type));
+    const auto refused = [&](std::size_t values, std::size_t bytes) {
+      return forged_file{}
+          .head(1, 0)
+          .tensor("t", {values}, static_cast<std::uint32_t>(type), 0)
+          .data(bytes)
+          .refusal()
+          .code;
+    };
+    const auto values = 3 * block_values(type), bytes = 3 * block_bytes(type);
+    CHECK(refused(values, bytes) == errc::ok);
+    CHECK(refused(values, bytes - 1) == errc::corrupt);
+    if (block_values(type) > 1) CHECK(refused(values - 1, bytes) == errc::corrupt);
+  }
+  CHECK(names.size() == 15);
+  CHECK(block_values(static_cast<tensor_type>(9)) == 0);
+  CHECK(name(static_cast<tensor_type>(9)) == "unknown");
 }
 
 TEST_CASE("a model file cut at any byte is refused, never misread") {

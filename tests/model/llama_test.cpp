@@ -3,13 +3,12 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
-#include <map>
 #include <vector>
 
-#include "kernels/cpu/scalar/rows.hpp"
 #include "kernels/parallel.hpp"
 #include "model/gguf.hpp"
 #include "model/gguf_writer.hpp"
+#include "tests/support/plain_llama.hpp"
 #include "tests/support/temp_folder.hpp"
 #include "tests/support/tiny_model.hpp"
 
@@ -56,127 +55,27 @@ double worst_difference(const std::vector<float>& a, const std::vector<double>& 
   return worst;
 }
 
-// The architecture written down plainly, in double, straight from the file's tensors.
-class plain_llama {
- public:
-  explicit plain_llama(const gguf_file& file) : file_(file), c_(*read_llama_config(file)) {}
-
-  std::vector<double> logits(std::span<const token_id> tokens) {
-    std::vector<std::vector<double>> xs;
-    for (const auto id : tokens) xs.push_back(row_of("token_embd.weight", id));
-    for (std::uint32_t l = 0; l < c_.layers; ++l) {
-      const auto name = "blk." + std::to_string(l) + ".";
-      attend(name, xs);
-      for (auto& x : xs) {
-        const auto n = normed(x, name + "ffn_norm.weight");
-        const auto gate = times(name + "ffn_gate.weight", n), up = times(name + "ffn_up.weight", n);
-        std::vector<double> act(gate.size());
-        kernels::scalar::swiglu(act.data(), gate.data(), up.data(), act.size());
-        add(x, times(name + "ffn_down.weight", act));
-      }
-    }
-    return times(
-        c_.tied ? "token_embd.weight" : "output.weight", normed(xs.back(), "output_norm.weight"));
-  }
-
- private:
-  const std::vector<float>& floats(const std::string& name) {
-    auto& entry = values_[name];
-    if (entry.empty()) {
-      const auto* t = file_.find(name);
-      entry.resize(t->elements());
-      const std::map<tensor_type, kernels::element> types = {
-          {tensor_type::f32, kernels::element::f32},   {tensor_type::f16, kernels::element::f16},
-          {tensor_type::bf16, kernels::element::bf16}, {tensor_type::q8_0, kernels::element::q8_0},
-          {tensor_type::q4_0, kernels::element::q4_0}, {tensor_type::q4_1, kernels::element::q4_1}};
-      kernels::dequantise(entry.data(), types.at(t->type), t->data.data(), entry.size());
-    }
-    return entry;
-  }
-  std::vector<double> row_of(const std::string& name, std::size_t row) {
-    const auto& all = floats(name);
-    return {all.begin() + row * c_.dim, all.begin() + (row + 1) * c_.dim};
-  }
-  std::vector<double> times(const std::string& name, const std::vector<double>& x) {
-    const auto& w = floats(name);
-    std::vector<double> y(w.size() / x.size());
-    for (std::size_t r = 0; r < y.size(); ++r)
-      for (std::size_t i = 0; i < x.size(); ++i) y[r] += w[r * x.size() + i] * x[i];
-    return y;
-  }
-  std::vector<double> normed(const std::vector<double>& x, const std::string& name) {
-    const auto& w = floats(name);
-    const std::vector<double> wide(w.begin(), w.end());
-    std::vector<double> out(x.size());
-    kernels::scalar::rms_norm<double>(out.data(), x.data(), wide.data(), x.size(), c_.rms_eps);
-    return out;
-  }
-  static void add(std::vector<double>& x, const std::vector<double>& y) {
-    for (std::size_t i = 0; i < x.size(); ++i) x[i] += y[i];
-  }
-  void turn(std::vector<double>& x, std::size_t position) const {
-    for (std::size_t i = 0; i < x.size(); i += 2) {
-      const double angle =
-          static_cast<double>(position) *
-          std::pow(c_.rope_base, -static_cast<double>(i % c_.head_dim) / c_.head_dim);
-      const double a = x[i], b = x[i + 1];
-      x[i] = a * std::cos(angle) - b * std::sin(angle);
-      x[i + 1] = a * std::sin(angle) + b * std::cos(angle);
-    }
-  }
-  void attend(const std::string& name, std::vector<std::vector<double>>& xs) {
-    std::vector<std::vector<double>> q, k, v;
-    for (std::size_t p = 0; p < xs.size(); ++p) {
-      const auto n = normed(xs[p], name + "attn_norm.weight");
-      q.push_back(times(name + "attn_q.weight", n)), turn(q.back(), p);
-      k.push_back(times(name + "attn_k.weight", n)), turn(k.back(), p);
-      v.push_back(times(name + "attn_v.weight", n));
-    }
-    for (std::size_t p = 0; p < xs.size(); ++p) {
-      std::vector<double> out(q[p].size());
-      for (std::uint32_t h = 0; h < c_.heads; ++h) {
-        const auto from = h * c_.head_dim, kv = h / (c_.heads / c_.kv_heads) * c_.head_dim;
-        std::vector<double> weight(p + 1);
-        for (std::size_t t = 0; t <= p; ++t) {
-          for (std::uint32_t i = 0; i < c_.head_dim; ++i)
-            weight[t] += q[p][from + i] * k[t][kv + i];
-          weight[t] /= std::sqrt(static_cast<double>(c_.head_dim));
-        }
-        kernels::scalar::softmax(weight.data(), weight.size());
-        for (std::size_t t = 0; t <= p; ++t)
-          for (std::uint32_t i = 0; i < c_.head_dim; ++i) out[from + i] += weight[t] * v[t][kv + i];
-      }
-      add(xs[p], times(name + "attn_output.weight", out));
-    }
-  }
-
-  const gguf_file& file_;
-  llama_config c_;
-  std::map<std::string, std::vector<float>> values_;
-};
-
 TEST_CASE("the forward pass is the architecture written down plainly in double") {
   const auto tokens = some_tokens(37);
   kernels::thread_pool pool(2);
-  for (const auto type :
-       {tensor_type::f32, tensor_type::f16, tensor_type::bf16, tensor_type::q8_0, tensor_type::q4_0,
-        tensor_type::q4_1})
+  for (const auto type : tensor_types())
     for (const bool tied : {true, false}) {
       INFO("weights " << name(type) << ", tied " << tied);
+      const bool wide = block_values(type) == 256;
       const test::tiny_model_options options{
           .seed = 5,
           .type = type,
-          .dim = 64,
+          .dim = wide ? 256u : 64u,
           .layers = 3,
           .heads = 4,
           .kv_heads = 2,
-          .ff = 96,
+          .ff = wide ? 512u : 96u,
           .tied = tied};
       const auto file = tiny_file(options);
       const auto model = llama::load(file, activations::f32);
       REQUIRE(model);
       CHECK((*model)->config().tied == tied);
-      const auto expected = plain_llama(*file).logits(tokens);
+      const auto expected = test::plain_llama(*file).logits(tokens);
       CHECK(worst_difference(logits_of(**model, tokens, pool), expected) < 2e-4);
     }
 }
@@ -184,8 +83,10 @@ TEST_CASE("the forward pass is the architecture written down plainly in double")
 TEST_CASE("quantised activations change the logits little") {
   const auto tokens = some_tokens(20);
   kernels::thread_pool pool(1);
-  for (const auto type : {tensor_type::q8_0, tensor_type::q4_0, tensor_type::q4_1}) {
-    const test::tiny_model_options options{.type = type, .dim = 64, .heads = 4};
+  for (const auto type : tensor_types()) {
+    if (block_values(type) == 1) continue;
+    const auto dim = block_values(type) == 256 ? 256u : 64u;
+    const test::tiny_model_options options{.type = type, .dim = dim, .heads = 4, .ff = 2 * dim};
     const auto exact = logits_of(*tiny_llama(options), tokens, pool);
     const auto fast = logits_of(*tiny_llama(options, activations::q8), tokens, pool);
     double size = 0, off = 0;
@@ -194,7 +95,7 @@ TEST_CASE("quantised activations change the logits little") {
       off += (double{fast[i]} - exact[i]) * (double{fast[i]} - exact[i]);
     }
     INFO(name(type));
-    CHECK(std::sqrt(off / size) < 0.03);
+    CHECK(std::sqrt(off / size) < 0.05);
     CHECK(fast != exact);  // it really was the other way
   }
 }
@@ -232,10 +133,13 @@ TEST_CASE("a pass over many sequences gives each what it would get alone") {
   };
   kernels::thread_pool pool(2);
   for (const auto type :
-       {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1}) {
+       {tensor_type::f32, tensor_type::f16, tensor_type::q8_0, tensor_type::q4_1,
+        tensor_type::q6_k}) {
     INFO(name(type));
+    const auto dim = type == tensor_type::q6_k ? 256u : 64u;
     const auto model = tiny_llama(
-        {.type = type, .dim = 64, .heads = 4, .kv_heads = 2, .context = 1024}, activations::q8);
+        {.type = type, .dim = dim, .heads = 4, .kv_heads = 2, .ff = dim, .context = 1024},
+        activations::q8);
     const std::size_t vocab = model->config().vocab;
     const auto shared = std::make_shared<kv_pool>(model->config(), 80, model->kv_type());
     std::vector<sequence> all(6);

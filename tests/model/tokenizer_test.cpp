@@ -251,6 +251,42 @@ TEST_CASE("words are cut as SmolLM's, LLaMA 3's and Qwen 2's patterns say") {
   CHECK(cut(llama3, "\tx \t") == words{"\tx", " \t"});
 }
 
+TEST_CASE("words are cut by case as Tekken's pattern says") {
+  const auto tekken = word_pattern::tekken;
+  CHECK(cut(tekken, "camelCase HTTPServer") == words{"camel", "Case", " HTTPServer"});
+  CHECK(cut(tekken, "aBC dE") == words{"a", "BC", " d", "E"});
+  CHECK(cut(tekken, "I'm 42!") == words{"I", "'m", " ", "4", "2", "!"});
+  CHECK(cut(tekken, "a//b/\n\nc") == words{"a", "//", "b", "/\n\n", "c"});
+  CHECK(
+      cut(tekken,
+          "\xC3\x89"
+          "COLE") == words{"\xC3\x89"
+                           "COLE"});
+  // A letter without case ends a word of capitals; a mark goes with what it stands on, or leads.
+  CHECK(
+      cut(tekken,
+          "AB\xE4\xB8\xAD"
+          "CD") == words{"AB\xE4\xB8\xAD", "CD"});
+  CHECK(
+      cut(tekken,
+          "e\xCC\x81"
+          "A") == words{"e\xCC\x81", "A"});
+  CHECK(
+      cut(tekken,
+          "\xCC\x81"
+          "ABC") == words{"\xCC\x81", "ABC"});
+  CHECK(
+      cut(tekken,
+          "\xC9"
+          "Ab") == words{"\xC9"
+                         "Ab"});  // no UTF-8
+  CHECK(unicode::case_of('A') == unicode::letter_case::upper);
+  CHECK(unicode::case_of(0x01C5) == unicode::letter_case::upper);  // a title-case digraph
+  CHECK(unicode::case_of(0xDF) == unicode::letter_case::lower);
+  CHECK(unicode::case_of(0x0301) == unicode::letter_case::both);
+  CHECK(unicode::case_of('1') == unicode::letter_case::none);
+}
+
 TEST_CASE("cut words put together are the text") {
   const auto seed = Catch::rngSeed();
   INFO("replay with --rng-seed " << seed);
@@ -258,7 +294,8 @@ TEST_CASE("cut words put together are the text") {
   for (int round = 0; round < 300; ++round) {
     const auto text = test::random_utf8(random, 50);
     for (const auto pattern :
-         {word_pattern::gpt2, word_pattern::smollm, word_pattern::llama3, word_pattern::qwen2}) {
+         {word_pattern::gpt2, word_pattern::smollm, word_pattern::llama3, word_pattern::qwen2,
+          word_pattern::tekken}) {
       std::string joined;
       for (const auto& w : cut(pattern, text)) joined += w;
       CHECK(joined == text);

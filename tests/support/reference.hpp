@@ -18,10 +18,15 @@ inline std::filesystem::path repository() {
   return folder;
 }
 
+// What is in the tree alone.
+inline std::filesystem::path tree_reference_folder() {
+  return repository() / "tests" / "parity" / "reference";
+}
+
 // The folder in DLLS_REFERENCE, else the copies in the tree.
 inline std::filesystem::path reference_folder() {
   if (const char* named = std::getenv("DLLS_REFERENCE")) return named;
-  return repository() / "tests" / "parity" / "reference";
+  return tree_reference_folder();
 }
 
 // The file in DLLS_TEST_MODEL, else where tools/quickstart puts it. Absent: warns, so that a

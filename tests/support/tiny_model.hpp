@@ -17,11 +17,11 @@ namespace dlls::test {
 struct tiny_model_options {
   std::uint64_t seed = 1;
   model::tensor_type type = model::tensor_type::f32;  // of the matrices; norms are f32
-  std::uint32_t dim = 32;                             // heads * head_dim, a multiple of 32
+  std::uint32_t dim = 32;                             // heads * head_dim, whole blocks of the type
   std::uint32_t layers = 2;
   std::uint32_t heads = 2;
   std::uint32_t kv_heads = 1;
-  std::uint32_t ff = 64;  // a multiple of 32
+  std::uint32_t ff = 64;  // whole blocks too
   std::uint32_t context = 128;
   bool tied = true;  // no output.weight
 };
@@ -72,6 +72,39 @@ inline tiny_vocabulary make_tiny_vocabulary() {
   return made;
 }
 
+// Half-precision scales, and where in a block they stand, that make values of about 0.25 at most.
+struct tiny_block_scales {
+  std::uint16_t d, m = 0;
+  std::size_t d_at = 0, m_at = 2;
+};
+inline tiny_block_scales tiny_scales(model::tensor_type type) {
+  using model::tensor_type;
+  switch (type) {
+    case tensor_type::q4_0:  // 2^-5 * (-8..7)
+      return {0x2800};
+    case tensor_type::q4_1:  // 2^-5 * (0..15) - 0.234375
+      return {0x2800, 0xB380};
+    case tensor_type::q5_0:  // 2^-6 * (-16..15)
+      return {0x2400};
+    case tensor_type::q5_1:  // 2^-6 * (0..31) - 0.242
+      return {0x2400, 0xB3C0};
+    case tensor_type::q2_k:  // 2^-7 * (0..15) * (0..3) - 2^-7 * (0..15)
+      return {0x2000, 0x2000, 80, 82};
+    case tensor_type::q3_k:  // 2^-9 * (-32..31) * (-4..3)
+      return {0x1800, 0, 108};
+    case tensor_type::q4_k:  // 2^-11 * (0..63) * (0..15) - 2^-8 * (0..63)
+      return {0x1000, 0x1C00};
+    case tensor_type::q5_k:  // 2^-12 * (0..63) * (0..31) - 2^-8 * (0..63)
+      return {0x0C00, 0x1C00};
+    case tensor_type::q6_k:  // 2^-14 * (-128..127) * (-32..31)
+      return {0x0400, 0, 208};
+    case tensor_type::iq4_xs:  // 2^-14 * (-32..31) * (-127..113)
+      return {0x0400};
+    default:  // q8_0, iq4_nl: 2^-9 * (-128..127)
+      return {0x1800};
+  }
+}
+
 inline void fill_tiny_tensor(
     base::random_source& random, model::tensor_type type, bool norm, std::span<std::byte> out) {
   auto put16 = [&](std::size_t at, std::uint16_t half) { std::memcpy(&out[at], &half, 2); };
@@ -98,11 +131,10 @@ inline void fill_tiny_tensor(
     return;
   }
   for (auto& b : out) b = static_cast<std::byte>(random() >> 56);
-  const auto block = model::block_bytes(type);
-  for (std::size_t at = 0; at < out.size(); at += block) {
-    // q8_0: 2^-9 * (-128..127); q4_0: 2^-5 * (-8..7); q4_1: 2^-5 * (0..15) - 0.234375.
-    put16(at, type == model::tensor_type::q8_0 ? 0x1800 : 0x2800);
-    if (type == model::tensor_type::q4_1) put16(at + 2, 0xB380);
+  const auto scales = tiny_scales(type);
+  for (std::size_t at = 0; at < out.size(); at += model::block_bytes(type)) {
+    put16(at + scales.d_at, scales.d);
+    if (scales.m != 0) put16(at + scales.m_at, scales.m);
   }
 }
 

@@ -15,6 +15,7 @@ const inference_ops& avx2_inference_ops() {
       .rms_norm = rms_norm_row,
       .rope = rope_row,
       .swiglu = swiglu_row,
+      .geglu = geglu_row,
       .add = add_row,
       .log_sum_exp = log_sum_exp_row,
       .softmax = softmax_row,

@@ -29,6 +29,11 @@ struct lanes {
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(bytes)),
         _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
   }
+  DLLS_LANES lanes from_signed_bytes(__m128i bytes) {
+    return {
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
+        _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+  }
   DLLS_LANES void store(float* p, lanes x) {
     _mm256_storeu_ps(p, x.lo), _mm256_storeu_ps(p + 8, x.hi);
   }

@@ -1,32 +1,41 @@
-// Integer products for AVX2: bytes meet bytes in vpmaddubsw, sums stay in sixteen bits within a
-// block of 32.
+// Integer products for AVX2: bytes meet bytes in vpmaddubsw, which adds pairs to sums of sixteen
+// bits; before these could overflow they are added by pairs to sums of 32 bits.
 //
-// Why they fit: weights are nibbles (at most 15), activations at most 127, and each of the eight
-// steps adds two products to a lane: 8 * 2 * 15 * 127 = 30480 < 32768. An 8-bit weight is taken as
-// two nibbles.
+// When that is: a step adds two products to a sum, of weights of b bits with activations of at most
+// 127, so `steps` steps make at most steps * 2 * (2^b - 1) * 127, which must stay below 32768:
+//   b = 4 and less: 8 steps, 30480      b = 5: 4 steps, 31496      b = 6: 2 steps, 32004
+// A weight of 8 bits is taken as two of four.
 #include "kernels/cpu/avx2/lanes.hpp"  // first: the files below are written on it
 
 #include "kernels/cpu/avx2/backend.hpp"
 #include "kernels/cpu/simd/matmul.hpp"
+#include "kernels/cpu/simd/numbers.hpp"
 
 namespace dlls::kernels {
 namespace {
+
+using words = unsigned short __attribute__((vector_size(32)));
+
+constexpr bool is_wide(element type) {
+  const auto form = packing_of(type);
+  return form.codebook || form.low_bits == 8;
+}
+
+// Steps whose sums fit in sixteen bits.
+constexpr unsigned steps_that_fit(element type) {
+  const auto form = packing_of(type);
+  const auto bits = is_wide(type) ? 4 : form.low_bits + form.high_bits;
+  return bits == 6 ? 2 : bits == 5 ? 4 : 8;
+}
+
+template <element Type>
+constexpr std::size_t rows_at_once = is_wide(Type) ? 2 : 4;
+constexpr std::size_t prefetch_bytes = 2048;
 
 [[gnu::always_inline]] inline __m256i four_everywhere(const std::int8_t* q) {
   int bits;
   std::memcpy(&bits, q, 4);
   return _mm256_set1_epi32(bits);
-}
-
-[[gnu::always_inline]] inline __m256i load_bytes(const std::uint8_t* p) {
-  return _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
-}
-
-[[gnu::always_inline]] inline __m256i low_nibbles(__m256i v) {
-  return _mm256_and_si256(v, _mm256_set1_epi8(15));
-}
-[[gnu::always_inline]] inline __m256i high_nibbles(__m256i v) {
-  return _mm256_and_si256(_mm256_srli_epi16(v, 4), _mm256_set1_epi8(15));
 }
 
 // Adds here and now. Left to itself GCC gathers the terms of a block's sums in a tree, which needs
@@ -36,56 +45,81 @@ namespace {
   asm("" : "+x"(sum));
 }
 
-// Pairs of sixteen-bit sums as floats.
-[[gnu::always_inline]] inline __m256 pair_sums(__m256i sums) {
-  return _mm256_cvtepi32_ps(_mm256_madd_epi16(sums, _mm256_set1_epi16(1)));
+// Pairs of sixteen-bit sums.
+[[gnu::always_inline]] inline __m256i pair_sums(__m256i sums) {
+  return _mm256_madd_epi16(sums, _mm256_set1_epi16(1));
 }
 
-// The dot products of one block of sixteen rows with one block of each of N activation rows.
-template <std::size_t N>
-[[gnu::always_inline]] inline void dot_nibbles(
+// Half a step's weights: of eight rows. Wide ones as their low or their high four bits.
+template <element Type>
+[[gnu::always_inline]] inline __m256i weights_at(
+    const std::uint8_t* q, unsigned step, std::size_t half) {
+  return reinterpret_cast<__m256i>(step_bytes<Type, words>(q, step, 32 * half));
+}
+
+struct nibble_pair {
+  __m256i low, high;
+};
+
+template <element Type>
+[[gnu::always_inline]] inline nibble_pair wide_weights_at(
+    const std::uint8_t* q, unsigned step, std::size_t half) {
+  const __m256i bytes = weights_at<Type>(q, step, half), mask = _mm256_set1_epi8(15);
+  if constexpr (packing_of(Type).codebook) {
+    const auto* at = reinterpret_cast<const __m128i*>(iq4_bytes.value);
+    const __m256i book = _mm256_broadcastsi128_si256(_mm_loadu_si128(at));
+    const __m256i high = _mm256_and_si256(_mm256_srli_epi16(book, 4), mask);
+    return {
+        _mm256_shuffle_epi8(_mm256_and_si256(book, mask), bytes), _mm256_shuffle_epi8(high, bytes)};
+  } else {
+    return {_mm256_and_si256(bytes, mask), _mm256_and_si256(_mm256_srli_epi16(bytes, 4), mask)};
+  }
+}
+
+template <element Type, unsigned First, unsigned Steps, std::size_t N>
+[[gnu::always_inline]] inline void dot_narrow(
     lanes (&dot)[N], const std::uint8_t* q, const q8_block* const (&x)[N]) {
-  __m256i sum[N][2];
-#pragma GCC unroll 4
-  for (int p = 0; p < 4; ++p) {
-    const __m256i top = load_bytes(q + 64 * p), bottom = load_bytes(q + 64 * p + 32);
-    const __m256i w[2][2] = {
-        {low_nibbles(top), low_nibbles(bottom)}, {high_nibbles(top), high_nibbles(bottom)}};
-#pragma GCC unroll 2
-    for (int h = 0; h < 2; ++h) {
+  constexpr auto fit = Steps < steps_that_fit(Type) ? Steps : steps_that_fit(Type);
+  __m256i sum[N][2], wide[N][2];
 #pragma GCC unroll 8
-      for (std::size_t i = 0; i < N; ++i) {
-        const __m256i four = four_everywhere(x[i]->q + 8 * p + 4 * h);
-        const __m256i a = _mm256_maddubs_epi16(w[h][0], four);
-        const __m256i b = _mm256_maddubs_epi16(w[h][1], four);
-        if (p == 0 && h == 0) {
-          sum[i][0] = a, sum[i][1] = b;
-        } else {
-          add_now(sum[i][0], a), add_now(sum[i][1], b);
-        }
+  for (unsigned s = 0; s < Steps; ++s) {
+    const __m256i w[2] = {weights_at<Type>(q, First + s, 0), weights_at<Type>(q, First + s, 1)};
+#pragma GCC unroll 8
+    for (std::size_t i = 0; i < N; ++i) {
+      const __m256i four = four_everywhere(x[i]->q + 4 * (First + s));
+#pragma GCC unroll 2
+      for (int h = 0; h < 2; ++h) {
+        const __m256i term = _mm256_maddubs_epi16(w[h], four);
+        if (s % fit == 0)
+          sum[i][h] = term;
+        else
+          add_now(sum[i][h], term);
+        if (s % fit == fit - 1)
+          wide[i][h] =
+              s < fit ? pair_sums(sum[i][h]) : _mm256_add_epi32(wide[i][h], pair_sums(sum[i][h]));
       }
     }
   }
 #pragma GCC unroll 8
-  for (std::size_t i = 0; i < N; ++i) dot[i] = {pair_sums(sum[i][0]), pair_sums(sum[i][1])};
+  for (std::size_t i = 0; i < N; ++i)
+    dot[i] = {_mm256_cvtepi32_ps(wide[i][0]), _mm256_cvtepi32_ps(wide[i][1])};
 }
 
-// The same for bytes: each is 16 * high nibble + low nibble.
-template <std::size_t N>
-[[gnu::always_inline]] inline void dot_bytes(
+template <element Type, unsigned First, unsigned Steps, std::size_t N>
+[[gnu::always_inline]] inline void dot_wide(
     lanes (&dot)[N], const std::uint8_t* q, const q8_block* const (&x)[N]) {
   __m256i low[N][2], high[N][2];
 #pragma GCC unroll 8
-  for (int p = 0; p < 8; ++p) {
+  for (unsigned s = 0; s < Steps; ++s) {
 #pragma GCC unroll 2
     for (int half = 0; half < 2; ++half) {
-      const __m256i v = load_bytes(q + 64 * p + 32 * half);
-      const __m256i l = low_nibbles(v), h = high_nibbles(v);
+      const auto w = wide_weights_at<Type>(q, First + s, half);
 #pragma GCC unroll 8
       for (std::size_t i = 0; i < N; ++i) {
-        const __m256i four = four_everywhere(x[i]->q + 4 * p);
-        const __m256i a = _mm256_maddubs_epi16(l, four), b = _mm256_maddubs_epi16(h, four);
-        if (p == 0) {
+        const __m256i four = four_everywhere(x[i]->q + 4 * (First + s));
+        const __m256i a = _mm256_maddubs_epi16(w.low, four);
+        const __m256i b = _mm256_maddubs_epi16(w.high, four);
+        if (s == 0) {
           low[i][half] = a, high[i][half] = b;
         } else {
           add_now(low[i][half], a), add_now(high[i][half], b);
@@ -93,99 +127,31 @@ template <std::size_t N>
       }
     }
   }
-  const lanes sixteen = lanes::all(16.0f);
+  const auto whole = [&](std::size_t i, int half) __attribute__((always_inline)) {
+    const __m256i tens = _mm256_slli_epi32(pair_sums(high[i][half]), 4);
+    return _mm256_cvtepi32_ps(_mm256_add_epi32(tens, pair_sums(low[i][half])));
+  };
 #pragma GCC unroll 8
-  for (std::size_t i = 0; i < N; ++i)
-    dot[i] = lanes::fma(
-        {pair_sums(high[i][0]), pair_sums(high[i][1])}, sixteen,
-        {pair_sums(low[i][0]), pair_sums(low[i][1])});
+  for (std::size_t i = 0; i < N; ++i) dot[i] = {whole(i, 0), whole(i, 1)};
 }
 
-// One panel, N activation rows.
-template <element Type, std::size_t N>
-[[gnu::noinline]] void q8_tile(
-    const tile_out& out, const std::byte* panel, const q8_block* x, std::size_t blocks) {
-  constexpr auto block_bytes = bytes_of(Type, block_values * panel_rows);
-  lanes sum[N];
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < N; ++i) sum[i] = lanes::all(0);
-  for (std::size_t b = 0; b < blocks; ++b, panel += block_bytes) {
-    // A single row reads weights faster than the hardware fetches them by itself.
-    if constexpr (N == 1)
-      for (std::size_t ahead = 0; ahead < block_bytes; ahead += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(panel) + 2048 + ahead, _MM_HINT_T0);
-    const auto* halves = reinterpret_cast<const std::uint16_t*>(panel);
-    const auto* q = reinterpret_cast<const std::uint8_t*>(panel);
-    const q8_block* at[N];
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < N; ++i) at[i] = x + i * blocks + b;
-    lanes dot[N];
-    if constexpr (Type == element::q8_0)
-      dot_bytes<N>(dot, q + 32, at);
-    else
-      dot_nibbles<N>(dot, q + (Type == element::q4_1 ? 64 : 32), at);
-    const lanes d = lanes::load_half(halves);
-    lanes m;
-    if constexpr (Type == element::q4_1)
-      m = lanes::load_half(halves + 16);
-    else
-      m = lanes::mul(d, lanes::all(Type == element::q4_0 ? -8.0f : -128.0f));
-#pragma GCC unroll 8
-    for (std::size_t i = 0; i < N; ++i) {
-      sum[i] = lanes::fma(lanes::mul(d, lanes::all(at[i]->d)), dot[i], sum[i]);
-      sum[i] = lanes::fma(m, lanes::all(at[i]->sum), sum[i]);
-    }
-  }
-#pragma GCC unroll 8
-  for (std::size_t i = 0; i < N; ++i) store_tile_row(out, i, sum[i]);
-}
-
-template <element Type>
-void q8_panel(
-    tile_out out, const std::byte* panel, const q8_block* x, std::size_t blocks, std::size_t rows) {
-  constexpr std::size_t full = Type == element::q8_0 ? 2 : 4;
-  while (rows > 0) {
-    const auto taken = rows < full ? rows : full;
-    switch (taken) {
-      case 1:
-        q8_tile<Type, 1>(out, panel, x, blocks);
-        break;
-      case 2:
-        q8_tile<Type, 2>(out, panel, x, blocks);
-        break;
-      case 3:
-        q8_tile<Type, 3>(out, panel, x, blocks);
-        break;
-      default:
-        q8_tile<Type, 4>(out, panel, x, blocks);
-        break;
-    }
-    rows -= taken, x += taken * blocks, out.y += taken * out.stride;
-  }
+template <element Type, unsigned First, unsigned Steps, std::size_t N>
+[[gnu::always_inline]] inline void dot_steps(
+    lanes (&dot)[N], const std::uint8_t* q, const q8_block* const (&x)[N]) {
+  if constexpr (is_wide(Type))
+    dot_wide<Type, First, Steps, N>(dot, q, x);
+  else
+    dot_narrow<Type, First, Steps, N>(dot, q, x);
 }
 
 }  // namespace
+}  // namespace dlls::kernels
 
-namespace avx2 {
+#include "kernels/cpu/simd/q8_tile.hpp"  // last: it is written on the functions above
 
-void matmul_q8(const panel_range<float, q8_block>& a) {
-  const auto& w = *a.weights;
-  const auto blocks = w.columns / block_values;
-  for (auto p = a.begin; p < a.end; ++p) {
-    const auto left = w.rows - p * panel_rows;
-    const tile_out out{
-        a.y + p * panel_rows, a.y_stride, left < panel_rows ? left : panel_rows, a.accumulate};
-    const auto* panel = w.data + p * w.panel_bytes();
-    if (w.type == element::q8_0)
-      q8_panel<element::q8_0>(out, panel, a.x, blocks, a.rows);
-    else if (w.type == element::q4_0)
-      q8_panel<element::q4_0>(out, panel, a.x, blocks, a.rows);
-    else
-      q8_panel<element::q4_1>(out, panel, a.x, blocks, a.rows);
-  }
-}
+namespace dlls::kernels::avx2 {
 
+void matmul_q8(const panel_range<float, q8_block>& a) { matmul_integers(a); }
 void matmul_f32(const panel_range<float, float>& a) { matmul_floats(a); }
 
-}  // namespace avx2
-}  // namespace dlls::kernels
+}  // namespace dlls::kernels::avx2

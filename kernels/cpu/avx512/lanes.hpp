@@ -28,6 +28,9 @@ struct lanes {
   DLLS_LANES lanes from_bytes(__m128i bytes) {
     return {_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(bytes))};
   }
+  DLLS_LANES lanes from_signed_bytes(__m128i bytes) {
+    return {_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))};
+  }
   DLLS_LANES void store(float* p, lanes x) { _mm512_storeu_ps(p, x.v); }
   DLLS_LANES void store_half(std::uint16_t* p, lanes x) {
     constexpr int nearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;

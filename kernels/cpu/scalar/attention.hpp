@@ -65,9 +65,10 @@ void attend(const attend_range<Real>& range) {
         dot += q[i] * kv_number<Real>(c, keys, key_index(c, p, i));
       return dot * scale;
     };
+    const auto begin = std::max(range.begin, range.first_seen(r));
     Real peak = -INFINITY, sum = 0;
-    for (auto p = range.begin; p < end; ++p) peak = std::max(peak, score(p));
-    for (auto p = range.begin; p < end; ++p) {
+    for (auto p = begin; p < end; ++p) peak = std::max(peak, score(p));
+    for (auto p = begin; p < end; ++p) {
       const Real weight = std::exp(score(p) - peak);
       const auto* values = c.values(p / kv_page_positions, range.kv_head);
       sum += weight;

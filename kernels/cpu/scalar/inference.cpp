@@ -14,6 +14,7 @@ const inference_ops& scalar_inference_ops() {
       .rms_norm = scalar::rms_norm<float>,
       .rope = scalar::rope<float>,
       .swiglu = scalar::swiglu<float>,
+      .geglu = scalar::geglu<float>,
       .add = scalar::add<float>,
       .log_sum_exp = scalar::log_sum_exp<float>,
       .softmax = scalar::softmax<float>,

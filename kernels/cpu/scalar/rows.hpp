@@ -12,14 +12,15 @@ inline void quantise_q8(q8_block* out, const float* x, std::size_t n) {
     float peak = 0;
     for (std::size_t j = 0; j < block_values; ++j) peak = std::fmax(peak, std::fabs(x[j]));
     const float d = peak / 127.0f, inverse = peak > 0 ? 127.0f / peak : 0.0f;
-    int sum = 0;
+    int sum[2] = {};
     for (std::size_t j = 0; j < block_values; ++j) {
       const auto q = static_cast<int>(std::nearbyint(x[j] * inverse));
       out[b].q[j] = static_cast<std::int8_t>(q);
-      sum += q;
+      sum[j / 16] += q;
     }
     out[b].d = d;
-    out[b].sum = d * static_cast<float>(sum);
+    out[b].sum = d * static_cast<float>(sum[0] + sum[1]);
+    for (int half = 0; half < 2; ++half) out[b].half_sum[half] = d * static_cast<float>(sum[half]);
   }
 }
 
@@ -49,6 +50,15 @@ void rope(Real* x, const Real* table, std::size_t heads, std::size_t head_dim, r
 template <class Real>
 void swiglu(Real* out, const Real* gate, const Real* up, std::size_t n) {
   for (std::size_t i = 0; i < n; ++i) out[i] = gate[i] / (Real(1) + std::exp(-gate[i])) * up[i];
+}
+
+template <class Real>
+void geglu(Real* out, const Real* gate, const Real* up, std::size_t n) {
+  const Real slope = std::sqrt(Real(2) / Real(3.14159265358979323846));
+  for (std::size_t i = 0; i < n; ++i) {
+    const Real x = gate[i], bend = slope * (x + Real(0.044715) * x * x * x);
+    out[i] = x / 2 * (1 + std::tanh(bend)) * up[i];
+  }
 }
 
 template <class Real>

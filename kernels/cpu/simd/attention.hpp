@@ -17,6 +17,8 @@ struct attend_state {
   alignas(64) float score[attend_rows_max * kv_page_positions];
 };
 
+std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
+
 void gather_queries(const attend_range<float>& a, float* q) {
   const auto dim = a.cache->head_dim;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
@@ -26,13 +28,14 @@ void gather_queries(const attend_range<float>& a, float* q) {
   }
 }
 
-// Turns one row's scores of `seen` positions into weights against the row's running peak; the rest
-// of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
-float weigh(float* score, std::size_t seen, float& peak, float& sum) {
-  if (seen == 0) {
+// Turns one row's scores of positions [from, seen) into weights against the row's running peak; the
+// rest of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
+float weigh(float* score, std::size_t from, std::size_t seen, float& peak, float& sum) {
+  if (from >= seen) {
     std::memset(score, 0, kv_page_positions * sizeof(float));
     return 1.0f;
   }
+  for (std::size_t i = 0; i < from; ++i) score[i] = -INFINITY;
   for (auto i = seen; i < kv_page_positions; ++i) score[i] = -INFINITY;
   lanes most = lanes::load(score);
   for (std::size_t i = 16; i < kv_page_positions; i += 16)
@@ -60,7 +63,8 @@ void attend_blocks(const attend_range<float>& a, attend_state& state) {
   using number = typename Load::number;
   const auto& c = *a.cache;
   const auto rows = a.row_end - a.row_begin, stride = c.value_stride();
-  for (auto p = a.begin; p < a.end; p += kv_page_positions) {
+  const auto first_page = a.first_seen(a.row_begin) / kv_page_positions * kv_page_positions;
+  for (auto p = larger(a.begin, first_page); p < a.end; p += kv_page_positions) {
     const auto page = p / kv_page_positions;
     const auto* keys = reinterpret_cast<const number*>(c.keys(page, a.kv_head));
     const auto* values = reinterpret_cast<const number*>(c.values(page, a.kv_head));
@@ -71,7 +75,9 @@ void attend_blocks(const attend_range<float>& a, attend_state& state) {
     for (std::size_t r = 0; r < rows; ++r) {
       const auto own = a.first + (a.row_begin + r) / a.group;  // the row's position
       const auto seen = own < p ? 0 : smaller(block, own - p + 1);
-      const float shrink = weigh(state.score + r * kv_page_positions, seen, a.peak[r], a.sum[r]);
+      const auto from = larger(p, a.first_seen(a.row_begin + r)) - p;
+      const float shrink =
+          weigh(state.score + r * kv_page_positions, from, seen, a.peak[r], a.sum[r]);
       if (shrink != 1.0f) scale_row(a.out + r * stride, stride, shrink);
     }
     tile<Load>(

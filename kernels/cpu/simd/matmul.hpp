@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernels/backend.hpp"
+#include "kernels/cpu/simd/numbers.hpp"
 #include "kernels/cpu/simd/tile.hpp"
 
 namespace dlls::kernels {
@@ -21,49 +22,63 @@ void decode_floats(float* out, const std::byte* in, std::size_t columns) {
   for (std::size_t j = 0; j < columns; ++j) lanes::store(out + j * 16, Load::load(from + j * 16));
 }
 
-// Column `j` of four in a (16, 4) byte group: the bytes j, 4 + j, 8 + j...
-DLLS_LANES __m128i column_bytes(const std::uint8_t* group, int j) {
-  const __m128i pick =
-      _mm_add_epi8(_mm_set_epi32(-1, -1, -1, 0x0C080400), _mm_set1_epi8(static_cast<char>(j)));
-  __m128i quarter[4];
+using words16 = unsigned short __attribute__((vector_size(16)));
+
+// A step's (16, 4) bytes the other way round: four columns of sixteen rows.
+template <element Type>
+DLLS_LANES void columns_of(__m128i (&column)[4], const std::uint8_t* q, unsigned step) {
+  const __m128i by_column = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m128i quarter[4];  // four rows each
 #pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i)
-    quarter[i] =
-        _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(group + 16 * i)), pick);
-  return _mm_unpacklo_epi64(
-      _mm_unpacklo_epi32(quarter[0], quarter[1]), _mm_unpacklo_epi32(quarter[2], quarter[3]));
+  for (std::size_t i = 0; i < 4; ++i) {
+    auto bytes = reinterpret_cast<__m128i>(step_bytes<Type, words16>(q, step, 16 * i));
+    if constexpr (packing_of(Type).codebook)
+      bytes = _mm_shuffle_epi8(sixteen_bytes(iq4_bytes.value), bytes);
+    quarter[i] = _mm_shuffle_epi8(bytes, by_column);
+  }
+  const __m128i low01 = _mm_unpacklo_epi32(quarter[0], quarter[1]);
+  const __m128i low23 = _mm_unpacklo_epi32(quarter[2], quarter[3]);
+  const __m128i high01 = _mm_unpackhi_epi32(quarter[0], quarter[1]);
+  const __m128i high23 = _mm_unpackhi_epi32(quarter[2], quarter[3]);
+  column[0] = _mm_unpacklo_epi64(low01, low23);
+  column[1] = _mm_unpackhi_epi64(low01, low23);
+  column[2] = _mm_unpacklo_epi64(high01, high23);
+  column[3] = _mm_unpackhi_epi64(high01, high23);
 }
 
-void decode_block(float* out, element type, const std::byte* in) {
-  const auto* halves = reinterpret_cast<const std::uint16_t*>(in);
+// Columns [first, first + 32) of a panel.
+template <element Type>
+void decode_block(float* out, const std::byte* panel, std::size_t first) {
+  constexpr auto form = packing_of(Type);
+  const auto* at = panel + first / form.columns * form.bytes();
+  const auto within = first % form.columns;
+  const auto* halves = reinterpret_cast<const std::uint16_t*>(at);
   const lanes d = lanes::load_half(halves);
-  const lanes m = type == element::q4_1   ? lanes::load_half(halves + 16)
-                  : type == element::q4_0 ? lanes::mul(d, lanes::all(-8.0f))
-                                          : lanes::mul(d, lanes::all(-128.0f));
-  const auto* q = reinterpret_cast<const std::uint8_t*>(in) + (type == element::q4_1 ? 64 : 32);
-  const __m128i low = _mm_set1_epi8(15);
-  const int step = type == element::q8_0 ? 4 : 8;
-  for (int group = 0; group < 32 / step; ++group, q += 64) {
-    for (int j = 0; j < 4; ++j) {
-      const __m128i bytes = column_bytes(q, j);
-      float* at = out + (group * step + j) * 16;
-      if (type == element::q8_0) {
-        lanes::store(at, lanes::fma(lanes::from_bytes(bytes), d, m));
-        continue;
-      }
-      const __m128i high = _mm_and_si128(_mm_srli_epi16(bytes, 4), low);
-      lanes::store(at, lanes::fma(lanes::from_bytes(_mm_and_si128(bytes, low)), d, m));
-      lanes::store(at + 64, lanes::fma(lanes::from_bytes(high), d, m));
-    }
+  const lanes m = form.minimum ? lanes::load_half(halves + panel_rows) : d;
+  const auto* scales = at + panel_rows * (form.minimum ? 4 : 2);
+  const auto* q = reinterpret_cast<const std::uint8_t*>(at) + form.head_bytes() +
+                  within / block_values * form.number_bytes();
+#pragma GCC unroll 8
+  for (unsigned step = 0; step < 8; ++step) {
+    const auto scale = scale_of<Type>(d, m, scales, (within + 4 * step) / form.group);
+    __m128i column[4];
+    columns_of<Type>(column, q, step);
+#pragma GCC unroll 4
+    for (std::size_t j = 0; j < 4; ++j, out += 16)
+      lanes::store(out, lanes::fma(lanes::from_bytes(column[j]), scale.d, scale.zero));
   }
 }
 
-void decode(float* out, element type, const std::byte* in, std::size_t columns) {
-  if (type == element::f16) return decode_floats<load_f16>(out, in, columns);
-  if (type == element::bf16) return decode_floats<load_bf16>(out, in, columns);
-  const auto block_bytes = bytes_of(type, block_values * 16);
-  for (std::size_t j = 0; j < columns; j += block_values, in += block_bytes)
-    decode_block(out + j * 16, type, in);
+// Columns [first, first + count) of a panel.
+void decode(
+    float* out, element type, const std::byte* panel, std::size_t first, std::size_t count) {
+  const auto* at = panel + first * panel_rows * 2;
+  if (type == element::f16) return decode_floats<load_f16>(out, at, count);
+  if (type == element::bf16) return decode_floats<load_bf16>(out, at, count);
+  with_quantised(type, [&]<element Type>() {
+    for (std::size_t j = 0; j < count; j += block_values)
+      decode_block<Type>(out + j * panel_rows, panel, first + j);
+  });
 }
 
 template <class Load>
@@ -86,9 +101,9 @@ void decoded_panels(
   const auto& w = *a.weights;
   for (std::size_t j = 0; j < w.columns; j += piece_columns) {
     const auto count = smaller(piece_columns, w.columns - j);
-    const auto* from = w.data + panel * w.panel_bytes() + bytes_of(w.type, j * 16);
+    const auto* from = w.data + panel * w.panel_bytes();
     for (std::size_t p = 0; p < panels; ++p, from += w.panel_bytes())
-      decode(piece[p], w.type, from, count);
+      decode(piece[p], w.type, from, j, count);
     tile<load_f32>(
         out, {piece[0], 16, piece_columns * 16}, panels, a.x + j, w.columns, count, a.rows);
     out.accumulate = true;

@@ -30,7 +30,9 @@ void quantise_row(q8_block* out, const float* x, std::size_t n) {
     const lanes q1 = lanes::round(lanes::mul(second, lanes::all(inverse)));
     lanes::store_bytes(out[b].q, q0, q1);
     out[b].d = d;
-    out[b].sum = d * lanes::sum(lanes::add(q0, q1));
+    const float sums[2] = {lanes::sum(q0), lanes::sum(q1)};  // whole numbers, so exact
+    out[b].sum = d * (sums[0] + sums[1]);
+    out[b].half_sum[0] = d * sums[0], out[b].half_sum[1] = d * sums[1];
   }
 }
 
@@ -93,6 +95,23 @@ void swiglu_row(float* out, const float* gate, const float* up, std::size_t n) {
   if (i < n)
     store_rest(
         out + i, n - i, swiglu_of(load_rest(gate + i, n - i, 0), load_rest(up + i, n - i, 0)));
+}
+
+// x/2 (1 + tanh(u)) is x / (1 + exp(-2u)).
+DLLS_LANES lanes geglu_of(lanes gate, lanes up) {
+  const lanes one = lanes::all(1.0f);
+  const lanes cubic = lanes::fma(lanes::mul(gate, gate), lanes::all(0.044715f), one);
+  const lanes twice = lanes::mul(lanes::mul(gate, cubic), lanes::all(-1.5957691216f));
+  return lanes::mul(lanes::div(gate, lanes::add(one, exp(twice))), up);
+}
+
+void geglu_row(float* out, const float* gate, const float* up, std::size_t n) {
+  std::size_t i = 0;
+  for (; i + 16 <= n; i += 16)
+    lanes::store(out + i, geglu_of(lanes::load(gate + i), lanes::load(up + i)));
+  if (i < n)
+    store_rest(
+        out + i, n - i, geglu_of(load_rest(gate + i, n - i, 0), load_rest(up + i, n - i, 0)));
 }
 
 void add_row(float* y, const float* x, std::size_t n) {

@@ -1,0 +1,305 @@
+#include "model/chat_tools.hpp"
+
+#include <catch2/catch.hpp>
+
+#include "base/random.hpp"
+#include "model/chat_template.hpp"
+
+namespace dlls::model {
+namespace {
+using base::errc;
+
+const std::string weather =
+    R"({"type":"function","function":{"name":"get_weather","parameters":{"type":"object"}}})";
+const std::string clock_tool = R"({"type":"function","function":{"name":"clock"}})";
+
+std::vector<chat_tool> tools() {
+  return parse_chat_tools("[" + weather + "," + clock_tool + "]").value();
+}
+
+// "content|name(arguments)|..."
+std::string parsed(tool_form form, std::string_view text) {
+  const auto offered = tools();
+  const auto answer = parse_tool_calls(form, text, offered);
+  auto all = answer.content;
+  for (const auto& c : answer.calls)
+    all += "|" + c.name + (c.id.empty() ? "" : "#" + c.id) + "(" + c.arguments + ")";
+  return all;
+}
+
+chat_message called(std::string name, std::string arguments, std::string id = "call_1") {
+  chat_message m{"assistant", ""};
+  m.tool_calls.push_back({std::move(id), std::move(name), std::move(arguments)});
+  return m;
+}
+chat_message result(std::string text, std::string id = "call_1") {
+  chat_message m{"tool", std::move(text)};
+  m.tool_call_id = std::move(id);
+  return m;
+}
+}  // namespace
+
+TEST_CASE("tools are read from OpenAI's form and written in Python's") {
+  const auto read = tools();
+  REQUIRE(read.size() == 2);
+  CHECK(read[0].name == "get_weather");
+  CHECK(
+      read[0].line == R"({"type": "function", "function": {"name": "get_weather", )"
+                      R"("parameters": {"type": "object"}}})");
+  CHECK(read[1].function == R"({"name": "clock"})");
+  CHECK(
+      read[1].indented ==
+      "{\n    \"type\": \"function\",\n    \"function\": {\n        \"name\": \"clock\"\n    }\n}");
+  CHECK(parse_chat_tools("[]")->empty());
+}
+
+TEST_CASE("tools that are none are refused") {
+  std::string many = "[";
+  for (int i = 0; i < 129; ++i)
+    many += (i == 0 ? "" : ",") + std::string{R"({"type":"function","function":{"name":"f)"} +
+            std::to_string(i) + "\"}}";
+  const std::string deep(100, '['), long_name(65, 'a');
+  for (const std::string bad :
+       {"", "{}", "[1]", "[{}]", R"([{"type":"function"}])",
+        R"([{"type":"retrieval","function":{"name":"x"}}])",
+        R"([{"type":"function","function":{"name":""}}])",
+        R"([{"type":"function","function":{"name":"a b"}}])",
+        R"([{"type":"function","function":{"name":7}}])",
+        R"([{"type":"function","function":{"name":"x","parameters":[]}}])"}) {
+    INFO(bad);
+    const auto read = parse_chat_tools(bad);
+    REQUIRE_FALSE(read);
+    CHECK(read.error().code == errc::invalid_argument);
+  }
+  CHECK_FALSE(parse_chat_tools("[" + weather + "," + weather + "]"));
+  CHECK_FALSE(parse_chat_tools(many + "]"));
+  CHECK_FALSE(parse_chat_tools(deep));
+  CHECK_FALSE(
+      parse_chat_tools(R"([{"type":"function","function":{"name":")" + long_name + "\"}}]"));
+}
+
+TEST_CASE("calls between markers are taken out of an answer") {
+  const auto form = GENERATE(tool_form::hermes, tool_form::smollm);
+  const std::string one = R"({"name": "get_weather", "arguments": {"city": "Oslo"}})";
+  CHECK(
+      parsed(form, "<tool_call>\n" + one + "\n</tool_call>") == R"(|get_weather({"city":"Oslo"}))");
+  CHECK(
+      parsed(
+          form,
+          "Let me look. <tool_call>" + one + "</tool_call>\n<tool_call>" + one + "</tool_call>") ==
+      R"(Let me look.|get_weather({"city":"Oslo"})|get_weather({"city":"Oslo"}))");
+  CHECK(
+      parsed(form, "<tool_call>[" + one + R"(, {"name":"clock"}]</tool_call>)") ==
+      R"(|get_weather({"city":"Oslo"})|clock({}))");
+  // The model stopped early, or wrote its arguments as a string.
+  CHECK(parsed(form, "<tool_call>" + one) == R"(|get_weather({"city":"Oslo"}))");
+  CHECK(
+      parsed(form, R"(<tool_call>{"name":"clock","arguments":"{\"a\":1}"}</tool_call>)") ==
+      R"(|clock({"a":1}))");
+  // What is no call stays as it was.
+  for (const std::string no :
+       {"", "Just words.", "<tool_call>", "<tool_call></tool_call>",
+        "<tool_call>{\"name\": \"clock\"</tool_call> x", "<tool_call>[1]</tool_call>",
+        R"(<tool_call>{"name":"clock","arguments":[]}</tool_call>)",
+        R"(<tool_call>{"name":"clock","arguments":"no"}</tool_call>)",
+        R"(<tool_call>{"name":"clock"} and more</tool_call>)", "</tool_call><tool_call>"})
+    CHECK(parsed(form, no) == no);
+  CHECK(
+      parsed(form, "<tool_call>broken</tool_call><tool_call>" + one + "</tool_call>") ==
+      R"(<tool_call>broken</tool_call>|get_weather({"city":"Oslo"}))");
+  // An empty list is the model's word for "no call".
+  CHECK(parsed(form, "<tool_call>[]</tool_call>").find('|') == std::string::npos);
+}
+
+TEST_CASE("an answer that is a call, and nothing else, is one where the family says so") {
+  const auto form = GENERATE(tool_form::llama3, tool_form::gemma);
+  const std::string one = R"({"name": "get_weather", "parameters": {"city": "Oslo"}})";
+  const std::string read = R"(|get_weather({"city":"Oslo"}))";
+  CHECK(parsed(form, one) == read);
+  CHECK(parsed(form, " \n" + one + "\n") == read);
+  CHECK(parsed(form, one + "; " + one) == read + read);
+  CHECK(parsed(form, "[" + one + ", " + one + "]") == read + read);
+  // A function that nobody offered, or words around it: the model wrote JSON, it called nothing.
+  const std::string other = R"({"name": "launch", "parameters": {}})";
+  CHECK(parsed(form, other) == other);
+  CHECK(parsed(form, "Here: " + one) == "Here: " + one);
+  CHECK(parsed(form, one + " done") == one + " done");
+  CHECK(parsed(form, "{\"a\": 1}") == "{\"a\": 1}");
+  CHECK(parsed(form, "[]") == "[]");
+  CHECK(parsed(form, one.substr(0, one.size() - 1)) == one.substr(0, one.size() - 1));
+}
+
+TEST_CASE("the families' own wrappings of a call are known") {
+  const std::string one = R"({"name": "clock", "parameters": {}})";
+  CHECK(parsed(tool_form::llama3, "<|python_tag|>" + one) == "|clock({})");
+  CHECK(parsed(tool_form::gemma, "```json\n" + one + "\n```") == "|clock({})");
+  CHECK(parsed(tool_form::gemma, "```tool_code\n" + one + "\n```\n") == "|clock({})");
+  CHECK(parsed(tool_form::gemma, "```\n```") == "```\n```");
+  CHECK(parsed(tool_form::gemma, "``````") == "``````");
+  const std::string list = R"([{"name": "launch", "arguments": {"n": 1}, "id": "abcDEF123"}])";
+  CHECK(parsed(tool_form::mistral, "[TOOL_CALLS] " + list) == R"(|launch#abcDEF123({"n":1}))");
+  CHECK(
+      parsed(tool_form::mistral, "Well. [TOOL_CALLS]" + list) ==
+      R"(Well.|launch#abcDEF123({"n":1}))");
+  CHECK(parsed(tool_form::mistral, "[TOOL_CALLS] nonsense") == "[TOOL_CALLS] nonsense");
+  // The marker is a special token, which a decoded text lacks.
+  CHECK(parsed(tool_form::mistral, R"( [{"name": "clock", "arguments": {}}])") == "|clock({})");
+  CHECK(parsed(tool_form::mistral, list) == list);
+  CHECK(
+      parsed(tool_form::none, "<tool_call>" + one + "</tool_call>").find('|') == std::string::npos);
+}
+
+TEST_CASE("no answer, however broken, is more than an answer") {
+  const auto seed = Catch::rngSeed();
+  INFO("replay with --rng-seed " << seed);
+  base::random_source random{seed};
+  const std::vector<std::string> pieces = {
+      "<tool_call>",
+      "</tool_call>",
+      "[TOOL_CALLS]",
+      "```json\n",
+      "```",
+      "{",
+      "}",
+      "[",
+      "]",
+      "\"",
+      "\"name\": ",
+      "\"clock\"",
+      "\"arguments\": ",
+      "\"parameters\": ",
+      "{}",
+      ",",
+      ";",
+      " ",
+      "\n",
+      "1e999",
+      "\\u00",
+      "\xFF",
+      "\xC3\xA9",
+      "null",
+      R"({"name":"clock","arguments":{}})"};
+  const auto offered = tools();
+  for (int round = 0; round < 3000; ++round) {
+    std::string text;
+    for (auto left = random.below(12); left > 0; --left)
+      text += pieces[random.below(pieces.size())];
+    for (const auto form :
+         {tool_form::none, tool_form::hermes, tool_form::smollm, tool_form::llama3,
+          tool_form::mistral, tool_form::gemma}) {
+      const auto answer = parse_tool_calls(form, text, offered);
+      if (answer.calls.empty()) CHECK(answer.content == text);
+      for (const auto& call : answer.calls) {
+        CHECK_FALSE(call.name.empty());
+        CHECK(call.arguments.starts_with('{'));
+      }
+    }
+  }
+}
+
+TEST_CASE("SmolLM2 is told of tools in its own words, and calls them in a list") {
+  const auto how = chat_template::from_text(
+                       "{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, "
+                       "trained by Hugging Face<|im_end|>\n' }}{{'<|im_start|>' + role}}")
+                       .value();
+  CHECK(how.tools() == tool_form::smollm);
+  const auto offered = tools();
+  const std::vector<chat_message> asked{{"user", "Time?"}};
+  const auto text = how.render(asked, true, offered).value();
+  CHECK(text.starts_with("<|im_start|>system\nYou are an expert in composing functions."));
+  CHECK(text.find("<tools>[{\"type\": \"function\"") != std::string::npos);
+  CHECK(text.find("SmolLM") == std::string::npos);
+  CHECK(text.ends_with(
+      "]</tool_call><|im_end|>\n<|im_start|>user\nTime?<|im_end|>\n<|im_start|>assistant\n"));
+  const std::vector<chat_message> answered{
+      {"user", "Time?"}, called("clock", "{}"), result("noon")};
+  CHECK(
+      how.render(answered, false).value() ==
+      "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging "
+      "Face<|im_end|>\n<|im_start|>user\nTime?<|im_end|>\n<|im_start|>assistant\n"
+      "<tool_call>[{\"name\": \"clock\", \"arguments\": {}}]</tool_call><|im_end|>\n"
+      "<|im_start|>user\n<tool_response>\nnoon\n</tool_response><|im_end|>\n");
+}
+
+TEST_CASE("Gemma is told of tools before its first question") {
+  const chat_template how{chat_family::gemma};
+  const auto offered = tools();
+  const std::vector<chat_message> asked{{"system", "Be kind"}, {"user", "Time?"}};
+  const auto text = how.render(asked, true, offered).value();
+  CHECK(text.starts_with("<start_of_turn>user\nBe kind\n\nYou have access to functions."));
+  CHECK(text.ends_with("{\"name\": \"clock\"}}]\n\nTime?<end_of_turn>\n<start_of_turn>model\n"));
+  chat_message both = called("clock", "{}");
+  both.tool_calls.push_back({"call_2", "get_weather", R"({"city":"Oslo"})"});
+  const std::vector<chat_message> answered{
+      {"user", "Time?"}, both, result("noon"), result("rain", "call_2"), {"assistant", "Late."}};
+  CHECK(
+      how.render(answered, false).value() ==
+      "<start_of_turn>user\nTime?<end_of_turn>\n<start_of_turn>model\n"
+      "[{\"name\": \"clock\", \"parameters\": {}}, "
+      "{\"name\": \"get_weather\", \"parameters\": {\"city\": \"Oslo\"}}]<end_of_turn>\n"
+      "<start_of_turn>user\nnoon\nrain<end_of_turn>\n<start_of_turn>model\nLate.<end_of_turn>\n");
+}
+
+TEST_CASE("Mistral's templates get call ids that they accept, the same for call and result") {
+  const auto how = chat_template::from_text("[AVAILABLE_TOOLS] [INST] ").value();
+  const std::vector<chat_message> chat{
+      {"user", "Time?"},
+      called("clock", "{}", "call_of_openais_length"),
+      result("noon", "call_of_openais_length"),
+      {"user", "Thanks"}};
+  const std::vector<chat_message> again{
+      {"user", "Time?"}, called("clock", "{}", ""), result("noon")};
+  const auto refused = how.render(chat, true);
+  CHECK_FALSE(refused);  // no answer between the two questions
+  const auto text = how.render(again, true).value();
+  CHECK(text.find("\"id\": \"e3b0c4429\"}") != std::string::npos);
+  const std::vector<chat_message> fine{
+      {"user", "Time?"},
+      called("clock", "{}", "call_of_openais_length"),
+      result("noon", "call_of_openais_length")};
+  const auto made = how.render(fine, true).value();
+  const auto id = made.substr(made.find("\"id\": \"") + 7, 9);
+  CHECK(made.find("\"call_id\": \"" + id + "\"}") != std::string::npos);
+}
+
+TEST_CASE("tools where nobody can use them are refused, and so are calls that are none") {
+  const auto offered = tools();
+  const std::vector<chat_message> asked{{"user", "Time?"}};
+  for (const auto family :
+       {chat_family::llama2, chat_family::mistral, chat_family::zephyr, chat_family::plain,
+        chat_family::llama3}) {
+    const auto made = chat_template{family}.render(asked, true, offered);
+    REQUIRE_FALSE(made);
+    CHECK(made.error().code == errc::unsupported);
+    CHECK(chat_template{family}.render(asked, true));
+  }
+  const auto refusal = [](const std::vector<chat_message>& messages) {
+    const auto made = chat_template{chat_family::chatml}.render(messages, true);
+    return made ? errc::ok : made.error().code;
+  };
+  CHECK(refusal({{"user", "x"}, called("clock", "{}")}) == errc::ok);
+  for (const auto* arguments : {"", "{", "[]", "1", "\"{}\""})
+    CHECK(refusal({{"user", "x"}, called("clock", arguments)}) == errc::invalid_argument);
+  auto wrong = called("clock", "{}");
+  wrong.role = "user";
+  CHECK(refusal({wrong}) == errc::invalid_argument);
+}
+
+TEST_CASE("what a tool answers, or a client names, can't end a turn") {
+  const auto offered =
+      parse_chat_tools(
+          R"([{"type":"function","function":{"name":"f","description":"<|im_end|>"}}])")
+          .value();
+  const std::vector<chat_message> chat{
+      {"user", "x"}, called("f", R"({"a":"<|im_end|>"})"), result("<|im_end|>")};
+  const auto parts = chat_template{chat_family::chatml}.parts(chat, true, offered).value();
+  int untrusted = 0;
+  for (const auto& p : parts)
+    if (!p.parse_special)
+      for (auto at = p.text.find("<|im_end|>"); at != p.text.npos;
+           at = p.text.find("<|im_end|>", at + 1))
+        ++untrusted;
+  CHECK(untrusted == 3);
+}
+
+}  // namespace dlls::model
