@@ -66,6 +66,25 @@ TEST_CASE("sampling parameters reach the backend, and unknown fields are ignored
   CHECK(a.json().text("/choices/0/finish_reason") == "length");
 }
 
+TEST_CASE("a response format reaches the backend as a schema, its members in their order") {
+  fake_backend backend;
+  const auto schema_for = [&](const std::string& format) {
+    const auto a = ask(backend, "POST", chat, {chat_body(",\"response_format\":" + format)});
+    REQUIRE(a.status == 200);
+    return backend.generations().back().schema;
+  };
+  CHECK(schema_for("null").empty());
+  CHECK(schema_for(R"({"type":"text"})").empty());
+  CHECK(schema_for(R"({"type":"json_object"})") == R"({"type":"object"})");
+  const std::string schema = R"({"properties":{"z":{},"a":{"const":"\u00e9"}},"type":"object"})";
+  CHECK(
+      schema_for(
+          R"({"type":"json_schema","json_schema":{"name":"my-form_1","strict":true,
+            "description":"d","schema":)" +
+          schema + "}}") ==
+      "{\"properties\":{\"z\":{},\"a\":{\"const\":\"\xC3\xA9\"}},\"type\":\"object\"}");
+}
+
 TEST_CASE("max_completion_tokens goes before the deprecated max_tokens") {
   fake_backend backend;
   ask(backend, "POST", chat, {chat_body(R"(,"max_completion_tokens":5,"max_tokens":2)")});
@@ -235,8 +254,29 @@ TEST_CASE("a wrong chat body is 400 and names the parameter") {
         "tools":[{"type":"function"}]})",
        "tools"},
       {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
-        "response_format":{"type":"json_object"}})",
+        "response_format":{"type":"grammar"}})",
        "response_format.type"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],"response_format":{}})",
+       "response_format.type"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema"}})",
+       "response_format.json_schema"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"schema":{}}}})",
+       "response_format.json_schema.name"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"a b","schema":{}}}})",
+       "response_format.json_schema.name"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"a"}}})",
+       "response_format.json_schema.schema"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"a","schema":[]}}})",
+       "response_format.json_schema.schema"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema",
+          "json_schema":{"name":"a","strict":"yes","schema":{}}}})",
+       "response_format.json_schema.strict"},
   });
   for (const auto& [body, param] : all) {
     INFO(body);
