@@ -74,7 +74,8 @@ std::vector<question> questions(base::random_source& random) {
     list.texts.push_back(
         fmt::format(R"({{"steps": [{}], "final": "{}"}})", steps, sentence(random)));
     tree.texts.push_back(fmt::format(
-        R"({{"label":"{}","children":[{{"label":"{}","children":[]}},{{"label":"x","children":[]}}]}})",
+        R"({{"label":"{}","children":[{{"label":"{}","children":[]}},)"
+        R"({{"label":"x","children":[]}}]}})",
         sentence(random), sentence(random)));
     any.texts.push_back(list.texts.back());
   }

@@ -1,5 +1,6 @@
 #include <array>
 #include <catch2/catch.hpp>
+#include <span>
 
 #include "tests/gateway/probe.hpp"
 
@@ -19,6 +20,18 @@ struct refusal {
   const char* body;
   const char* param;
 };
+
+void check_refused(fake_backend& backend, std::span<const refusal> all) {
+  for (const auto& [body, param] : all) {
+    INFO(body);
+    const auto a = ask(backend, "POST", chat, {body});
+    CHECK(a.status == 400);
+    CHECK(a.error("param") == param);
+    CHECK(a.error("type") == "invalid_request_error");
+    CHECK_FALSE(a.error("message").empty());
+    CHECK(a.json().size("/error") == 4);
+  }
+}
 
 }  // namespace
 
@@ -253,6 +266,14 @@ TEST_CASE("a wrong chat body is 400 and names the parameter") {
       {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
         "tools":[{"type":"function"}]})",
        "tools"},
+  });
+  check_refused(backend, all);
+  CHECK(backend.generations().empty());
+}
+
+TEST_CASE("a wrong response format is 400 with its place") {
+  fake_backend backend;
+  const auto all = std::to_array<refusal>({
       {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
         "response_format":{"type":"grammar"}})",
        "response_format.type"},
@@ -278,15 +299,7 @@ TEST_CASE("a wrong chat body is 400 and names the parameter") {
           "json_schema":{"name":"a","strict":"yes","schema":{}}}})",
        "response_format.json_schema.strict"},
   });
-  for (const auto& [body, param] : all) {
-    INFO(body);
-    const auto a = ask(backend, "POST", chat, {body});
-    CHECK(a.status == 400);
-    CHECK(a.error("param") == param);
-    CHECK(a.error("type") == "invalid_request_error");
-    CHECK_FALSE(a.error("message").empty());
-    CHECK(a.json().size("/error") == 4);
-  }
+  check_refused(backend, all);
   CHECK(backend.generations().empty());
 }
 
