@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/json.hpp>
+#include <cmath>
 #include <deque>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "base/encoding.hpp"
 #include "model/json_rules.hpp"
 
 namespace dlls::model {
@@ -23,6 +25,8 @@ using base::failure;
 namespace {
 
 constexpr std::size_t parse_depth_max = 64;
+// Of what an error says: names may be as long as the schema.
+constexpr std::size_t place_bytes_max = 256, message_bytes_max = 1024;
 constexpr std::array<std::string_view, 12> annotations{
     "title",     "description", "default", "examples", "deprecated", "readOnly",
     "writeOnly", "$schema",     "$id",     "$comment", "$defs",      "definitions"};
@@ -65,6 +69,8 @@ void write(const json::value& value, std::string& to) {
     }
     to += '}';
   } else if (const auto* number = value.if_double()) {
+    if (!std::isfinite(*number))
+      throw failure{error{errc::invalid_argument, "a number in 'enum' or 'const' is too large"}};
     to += fmt::format("{}", *number);
   } else {
     to += json::serialize(value);
@@ -77,6 +83,8 @@ bool is_a(const json::value& value, std::string_view type) {
   if (type == "string") return value.is_string();
   if (type == "boolean") return value.is_bool();
   if (type == "null") return value.is_null();
+  if (const auto* number = value.if_double(); number && type == "integer")
+    return std::trunc(*number) == *number;
   if (type == "integer") return value.is_int64() || value.is_uint64();
   return value.is_number();
 }
@@ -88,13 +96,17 @@ struct part {
   std::size_t depth;
 
   [[noreturn]] void fail(std::string_view why, errc code = errc::invalid_argument) const {
-    throw failure{error{code, fmt::format("schema at {}: {}", at, why)}};
+    const auto message = fmt::format("schema at {}: {}", at, why);
+    throw failure{error{code, base::clip_utf8(message, message_bytes_max)}};
   }
   [[noreturn]] void unsupported(std::string_view what) const {
     fail(fmt::format("{} is not supported", what), errc::unsupported);
   }
   part inner(const json::value& value, std::string_view step, std::size_t deeper = 0) const {
-    return {&value, at + std::string{step}, depth + deeper};
+    return {&value, place(at + std::string{step}), depth + deeper};
+  }
+  static std::string place(std::string_view pointer) {
+    return base::clip_utf8(pointer, place_bytes_max);
   }
   const json::value* find(std::string_view keyword) const {
     return schema->get_object().if_contains(json::string_view{keyword.data(), keyword.size()});
@@ -203,7 +215,7 @@ void compiler::add_reference(const part& of, grammar_state start) {
   boost::system::error_code wrong;
   const auto* target = root_.find_pointer({place.data(), place.size()}, wrong);
   if (!target) of.fail(fmt::format("'$ref' leads nowhere: {}", view(*text)));
-  to_.call(start, rule({target, std::string{view(*text)}, 0}), rules_.end);
+  to_.call(start, rule({target, part::place(view(*text)), 0}), rules_.end);
 }
 
 void compiler::add_alternatives(const part& of, grammar_state start) {
@@ -250,8 +262,9 @@ std::vector<std::string> compiler::types_of(const part& of) const {
   };
   const auto* type = of.find("type");
   if (!type) {
-    if (of.find("properties")) types.emplace_back("object");
-    if (of.find("items")) types.emplace_back("array");
+    const auto speaks_of = [&](auto... keywords) { return (of.find(keywords) || ...); };
+    if (speaks_of("properties", "required", "additionalProperties")) types.emplace_back("object");
+    if (speaks_of("items", "minItems", "maxItems")) types.emplace_back("array");
   } else if (const auto* list = type->if_array()) {
     for (const auto& one : *list) take(one);
     if (list->empty()) of.fail("'type' is empty");
@@ -271,20 +284,21 @@ void compiler::add_type(const part& of, std::string_view type, grammar_state sta
   for (const auto word : {"true", "false"}) to_.end(to_.spell(start, word));
 }
 
-// In their order, those not required perhaps not at all. `open[i]`: where property i or a later one
-// may begin; the first of them also what a comma leads to.
+// Properties in their order, those not required perhaps not at all.
 void compiler::add_object(const part& of, grammar_state start) {
   if (const auto* more = of.find("additionalProperties"); more && *more != json::value(false))
     of.unsupported("'additionalProperties' other than false");
   const auto* found = of.find("properties");
-  if (!found && !of.find("additionalProperties")) return to_.call(start, rules_.object, rules_.end);
+  const auto* names = of.list("required");
+  if (!found && !of.find("additionalProperties") && (!names || names->empty()))
+    return to_.call(start, rules_.object, rules_.end);
   if (found && !found->is_object()) of.fail("'properties' must be an object");
   const json::object no_properties;
   const auto& properties = found ? found->get_object() : no_properties;
   spend(of, properties_, properties.size(), limits_.properties_max, "properties");
 
   std::vector<bool> required(properties.size());
-  if (const auto* names = of.list("required"))
+  if (names)
     for (const auto& name : *names) {
       const auto* text = name.if_string();
       const auto at = text ? properties.find(*text) : properties.end();

@@ -151,6 +151,7 @@ TEST_CASE("arrays count their items") {
        {"[null,null]", "[null,null,null,null,null]"},
        {"[]", "[null]"}},
       {R"({"type":"array","maxItems":1})", {"[]", "[[{}]]"}, {"[1,2]"}},
+      {R"({"minItems":1})", {"[1]"}, {"[]", "1", "{}"}},
       {R"({"type":"array","maxItems":0})", {"[]"}, {"[1]"}},
       {R"({"type":"array","items":false})", {"[]"}, {"[1]"}},
   });
@@ -220,6 +221,8 @@ TEST_CASE("what is no schema is refused with its place") {
       {R"({"type":[]})", errc::invalid_argument, "'type' is empty"},
       {R"({"type":"object","properties":[]})", errc::invalid_argument, "'properties'"},
       {R"({"properties":{"a":{}},"required":["b"]})", errc::invalid_argument, "'required'"},
+      {R"({"type":"object","required":["b"]})", errc::invalid_argument, "'required'"},
+      {R"({"const":1e999})", errc::invalid_argument, "too large"},
       {R"({"properties":{"a":{}},"required":"a"})", errc::invalid_argument, "'required'"},
       {R"({"anyOf":[]})", errc::invalid_argument, "'anyOf' is empty"},
       {R"({"anyOf":{}})", errc::invalid_argument, "'anyOf' must be an array"},
@@ -275,6 +278,14 @@ TEST_CASE("a hostile schema costs little") {
       {join(R"({"properties":{)", repeat(R"("p{}":{{"type":"array","minItems":1000}})", 100), "}}"),
        errc::invalid_argument, "states"},
   });
+  // Places for people don't grow with the names.
+  const std::string name(100'000, 'n');
+  CHECK(json_schema_grammar(join(
+      R"({"properties":{")", name, R"(":{"properties":{)", repeat(R"("p{}":{{}})", 100),
+      R"(},"required":["p0"]}}})")));
+  const auto long_keyword = json_schema_grammar(join(R"({")", name, R"(":1})"));
+  REQUIRE_FALSE(long_keyword);
+  CHECK(long_keyword.error().message.size() < 2000);
   auto text = matcher(doubling);
   for (int i = 0; i < 200; ++i) REQUIRE(text.push('['));
   CHECK(text.places().size() <= grammar_matcher::places_max);
