@@ -28,7 +28,7 @@ double ms_since(clock::time_point start) {
 }
 
 struct question {
-  std::string_view name, schema;
+  std::string name, schema;
   std::vector<std::string> texts;
 };
 
@@ -61,7 +61,14 @@ std::vector<question> questions(base::random_source& random) {
     "children":{"type":"array","items":{"$ref":"#/$defs/n"}}},"required":["label","children"]}},
     "$ref":"#/$defs/n"})",
       {}};
-  question any{"json_object", model::any_json_object, {}};
+  question any{"json_object", std::string{model::any_json_object}, {}};
+  question many{"alternatives", R"({"anyOf":[)", {}};
+  for (int i = 0; i < 200; ++i)
+    many.schema += fmt::format(
+        R"({}{{"type":"object","properties":{{"kind":{{"const":"kind {}"}},"text":{{"type":)"
+        R"("string"}}}},"required":["kind","text"]}})",
+        i ? "," : "", i);
+  many.schema += "]}";
   for (int i = 0; i < 8; ++i) {
     flat.texts.push_back(fmt::format(
         R"({{"name": "{}", "age": {}, "email": null, "role": "author"}})", sentence(random),
@@ -78,8 +85,10 @@ std::vector<question> questions(base::random_source& random) {
         R"({{"label":"x","children":[]}}]}})",
         sentence(random), sentence(random)));
     any.texts.push_back(list.texts.back());
+    many.texts.push_back(
+        fmt::format(R"({{"kind": "kind {}", "text": "{}"}})", 7 * i, sentence(random)));
   }
-  return {flat, list, tree, any};
+  return {flat, list, tree, any, many};
 }
 
 void ask(

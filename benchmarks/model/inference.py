@@ -2,6 +2,7 @@
 """Prefill and decode tokens a second, ours against llama.cpp: same file, same threads, in turns.
 
     benchmarks/model/inference.py MODEL [--program build/release/bin/bench_inference] [--rounds 5]
+    benchmarks/model/inference.py MODEL --threads 2 --busy 1     while another process computes
 
 Installs llama-cpp-python from PyPI, built for this machine, into .cache/llama-cpp (minutes, once).
 Prints machine, seed, every round's figures, medians and ratios.
@@ -124,12 +125,20 @@ def main():
     parse.add_argument("--decode", type=int, default=64)
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--seed", type=int, default=1)
+    parse.add_argument("--busy", type=int, default=0, help="processes that compete for the cores")
     options = parse.parse_args()
     if pathlib.Path(sys.prefix) != ENVIRONMENT:
         install_peer()
-    print(f"machine: {machine()}; seed {options.seed}; {PEER}; ours / llama.cpp, tokens/s")
-    for threads in options.threads.split(","):
-        compare(options, int(threads))
+    print(f"machine: {machine()}; seed {options.seed}; {PEER}; {options.busy} busy processes beside; "
+          "ours / llama.cpp, tokens/s")
+    rivals = [subprocess.Popen([sys.executable, "-c", "while True: pass"])
+              for _ in range(options.busy)]
+    try:
+        for threads in options.threads.split(","):
+            compare(options, int(threads))
+    finally:
+        for rival in rivals:
+            rival.kill()
 
 
 if __name__ == "__main__":

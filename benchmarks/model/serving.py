@@ -26,6 +26,9 @@ class llama_cpp_server:
     def __init__(self, model, threads, clients, context):
         import llama_cpp
         self.api = llama_cpp
+        # Its log of every graph would be most of what is printed.
+        self.silence = llama_cpp.llama_log_callback(lambda level, text, data: None)
+        llama_cpp.llama_log_set(self.silence, None)
         llama_cpp.llama_backend_init()
         params = llama_cpp.llama_model_default_params()
         self.model = llama_cpp.llama_model_load_from_file(model.encode(), params)

@@ -14,7 +14,8 @@ namespace dlls {
 namespace {
 
 TEST_CASE("every type's values are those that ggml's own tools find in its blocks") {
-  const auto file = model::gguf_file::open(test::reference_folder() / "types" / "dequantised.gguf");
+  const auto file =
+      model::gguf_file::open(test::tree_reference_folder() / "types" / "dequantised.gguf");
   REQUIRE(file);
   for (const auto type : model::tensor_types()) {
     if (type == model::tensor_type::f32) continue;  // it is the answer's own
