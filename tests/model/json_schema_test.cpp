@@ -177,6 +177,22 @@ TEST_CASE("a reference leads into the schema, also around in circles") {
   });
 }
 
+TEST_CASE("what nothing satisfies is never begun") {
+  const auto after = [](std::string_view schema, std::string_view bytes) {
+    auto text = matcher(schema);
+    for (const char c : bytes) REQUIRE(text.push(static_cast<std::uint8_t>(c)));
+    return test::next_bytes(text);
+  };
+  const auto name = after(R"({"properties":{"a":false,"b":{}}})", "{\"");
+  CHECK(name.count() == 1);
+  CHECK(name['b']);
+  const auto value = after(
+      R"({"anyOf":[{"properties":{"a":{"$ref":"#/anyOf/0"}},"required":["a"]},{"type":"null"}]})",
+      "");
+  CHECK(value.count() == 1);
+  CHECK(value['n']);
+}
+
 TEST_CASE("any object means any") {
   check(std::vector<case_of>{
       {any_json_object,
@@ -316,11 +332,12 @@ TEST_CASE("going back leaves a matcher as it was") {
   const auto seed = std::random_device{}();
   INFO("seed " << seed);
   base::random_source random(seed);
-  auto text = matcher(
-      R"({"properties":{"a":{"type":"array","items":{"$ref":"#"}},"b":{"type":"number"}}})");
+  constexpr std::string_view schema =
+      R"({"properties":{"a":{"type":"array","items":{"$ref":"#"},"minItems":2},
+          "b":{"type":"number"},"c":{"type":"string"}},"required":["b","c"]})";
+  auto text = matcher(schema);
   const auto walked = test::random_text(text, random, 400);
-  auto again = matcher(
-      R"({"properties":{"a":{"type":"array","items":{"$ref":"#"}},"b":{"type":"number"}}})");
+  auto again = matcher(schema);
   for (const char c : walked.bytes) {
     const auto before = test::next_bytes(again);
     REQUIRE(before == test::next_bytes(again));  // itself pushes and pops 256 times
