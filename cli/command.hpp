@@ -64,5 +64,6 @@ void add_owner(program& to);        // enroll, nodes, keys, webhook
 void add_jobs(program& to);         // jobs list|show|watch, fetch, cancel, release
 void add_inspect(program& to);      // inspect
 void add_model_tools(program& to);  // tokenize, eval
+void add_quantise(program& to);     // quantize
 
 }  // namespace dlls::cli

@@ -18,5 +18,6 @@ int main(int argc, char** argv) {
   dlls::cli::add_jobs(program);
   dlls::cli::add_inspect(program);
   dlls::cli::add_model_tools(program);
+  dlls::cli::add_quantise(program);
   return dlls::cli::run(program, argc, argv);
 }

@@ -7,19 +7,29 @@
 
 namespace dlls::cli {
 
-progress_bar::progress_bar(std::string label)
-    : label_(std::move(label)), terminal_(isatty(STDERR_FILENO) == 1) {}
+progress_bar::progress_bar(std::string label, pace of_lines)
+    : label_(std::move(label)), pace_(of_lines), terminal_(isatty(STDERR_FILENO) == 1) {}
 
 progress_bar::~progress_bar() { finish(); }
+
+bool progress_bar::due(double share) {
+  if (pace_ == pace::seconds) {
+    const auto now = std::chrono::steady_clock::now();
+    if (share < 1 && now - last_line_ < std::chrono::seconds{1}) return false;
+    last_line_ = now;
+  }
+  const int tenth = static_cast<int>(share * 10);
+  if (tenth == last_tenth_ && (pace_ == pace::tenths || share >= 1)) return false;
+  last_tenth_ = tenth;
+  return true;
+}
 
 void progress_bar::show(std::uint64_t done, std::uint64_t total, const std::string& note) {
   constexpr int width = 32;
   const double share =
       total ? std::min(1.0, static_cast<double>(done) / static_cast<double>(total)) : 0;
-  if (!terminal_) {  // a log: a line for every tenth
-    const int tenth = static_cast<int>(share * 10);
-    if (tenth == last_tenth_) return;
-    last_tenth_ = tenth;
+  if (!terminal_) {  // a log
+    if (!due(share)) return;
     fmt::print(stderr, "{} {:3.0f} % {}\n", label_, share * 100, note);
     return;
   }

@@ -1,5 +1,6 @@
 // One line that redraws itself on a terminal, and stays quiet lines elsewhere.
 #pragma once
+#include <chrono>
 #include <cstdint>
 #include <string>
 
@@ -7,8 +8,10 @@ namespace dlls::cli {
 
 class progress_bar {
  public:
+  // Where there is no terminal: a line for every tenth, or one a second at most.
+  enum class pace { tenths, seconds };
   // `label` stands in front; drawing goes to standard error.
-  explicit progress_bar(std::string label);
+  explicit progress_bar(std::string label, pace of_lines = pace::tenths);
   ~progress_bar();
   progress_bar(const progress_bar&) = delete;
   progress_bar& operator=(const progress_bar&) = delete;
@@ -18,8 +21,12 @@ class progress_bar {
 
  private:
   std::string label_;
+  bool due(double share);  // a line, where there is no terminal
+
+  pace pace_;
   bool terminal_;
   bool drawn_ = false;
+  std::chrono::steady_clock::time_point last_line_{};
   int last_tenth_ = -1;
 };
 

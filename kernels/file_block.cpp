@@ -4,6 +4,8 @@
 
 #include <cstring>
 
+#include "base/check.hpp"
+
 namespace dlls::kernels {
 namespace {
 
@@ -131,6 +133,68 @@ void iq4_xs(block_parts& out, bytes in) noexcept {
   }
 }
 
+// From here on the inverses.
+
+void put_half(std::uint8_t* at, std::uint16_t half) noexcept { std::memcpy(at, &half, 2); }
+
+void put_nibbles(std::uint8_t* out, bytes number, std::size_t count) noexcept {
+  for (std::size_t j = 0; j < count; ++j)
+    out[j] = static_cast<std::uint8_t>((number[j] & 15) | (number[j + count] & 15) << 4);
+}
+
+void put_bits(
+    std::uint8_t* out, bytes number, std::size_t count, unsigned bits, unsigned at) noexcept {
+  const unsigned mask = (1u << bits) - 1;
+  std::memset(out, 0, 32);
+  for (std::size_t first = 0, shift = 0; first < count; first += 32, shift += bits)
+    for (std::size_t j = 0; j < 32; ++j)
+      out[j] = static_cast<std::uint8_t>(out[j] | (number[first + j] >> at & mask) << shift);
+}
+
+void put_small_block(std::uint8_t* out, const block_parts& in, bool has_m, bool fifth) noexcept {
+  put_half(out, in.d), out += 2;
+  if (has_m) put_half(out, in.m), out += 2;
+  std::uint32_t high = 0;
+  for (std::size_t j = 0; j < block_values; ++j) high |= (in.number[j] >> 4 & 1u) << j;
+  if (fifth) std::memcpy(out, &high, 4), out += 4;
+  put_nibbles(out, in.number, 16);
+}
+
+void put_q8_0(std::uint8_t* out, const block_parts& in) noexcept {
+  put_half(out, in.d);
+  for (std::size_t j = 0; j < block_values; ++j) out[2 + j] = in.number[j] ^ 0x80;
+}
+
+void put_scales_of_six_bits(std::uint8_t* out, const block_parts& in) noexcept {
+  put_half(out, in.d), put_half(out + 2, negated(in.m)), out += 4;
+  for (std::size_t g = 0; g < 4; ++g) {
+    const unsigned scale = static_cast<std::uint8_t>(in.scale[4 + g]), minimum = in.minimum[4 + g];
+    out[g] = static_cast<std::uint8_t>(in.scale[g] | scale >> 4 << 6);
+    out[4 + g] = static_cast<std::uint8_t>(in.minimum[g] | minimum >> 4 << 6);
+    out[8 + g] = static_cast<std::uint8_t>((scale & 15) | (minimum & 15) << 4);
+  }
+}
+
+void put_q4_k(std::uint8_t* out, const block_parts& in) noexcept {
+  put_scales_of_six_bits(out, in);
+  for (std::size_t i = 0; i < 4; ++i) put_nibbles(out + 16 + 32 * i, in.number + 64 * i, 32);
+}
+
+void put_q5_k(std::uint8_t* out, const block_parts& in) noexcept {
+  put_scales_of_six_bits(out, in);
+  put_bits(out + 16, in.number, 256, 1, 4);
+  for (std::size_t i = 0; i < 4; ++i) put_nibbles(out + 48 + 32 * i, in.number + 64 * i, 32);
+}
+
+void put_q6_k(std::uint8_t* out, const block_parts& in) noexcept {
+  for (std::size_t half = 0; half < 2; ++half) {
+    put_nibbles(out + 64 * half, in.number + 128 * half, 64);
+    put_bits(out + 128 + 32 * half, in.number + 128 * half, 128, 2, 4);
+  }
+  std::memcpy(out + 192, in.scale, 16);
+  put_half(out + 208, in.d);
+}
+
 }  // namespace
 
 void take_apart(block_parts& out, element type, const std::byte* in) noexcept {
@@ -164,6 +228,30 @@ void take_apart(block_parts& out, element type, const std::byte* in) noexcept {
       return q6_k(out, at);
     case element::iq4_xs:
       return iq4_xs(out, at);
+  }
+}
+
+void put_together(std::byte* out, element type, const block_parts& in) {
+  const auto at = reinterpret_cast<std::uint8_t*>(out);
+  switch (type) {
+    case element::q8_0:
+      return put_q8_0(at, in);
+    case element::q4_0:
+      return put_small_block(at, in, false, false);
+    case element::q4_1:
+      return put_small_block(at, in, true, false);
+    case element::q5_0:
+      return put_small_block(at, in, false, true);
+    case element::q5_1:
+      return put_small_block(at, in, true, true);
+    case element::q4_k:
+      return put_q4_k(at, in);
+    case element::q5_k:
+      return put_q5_k(at, in);
+    case element::q6_k:
+      return put_q6_k(at, in);
+    default:
+      base::check(false, "a type that is written");
   }
 }
 

@@ -19,5 +19,7 @@ struct block_parts {
 };
 
 void take_apart(block_parts& out, element type, const std::byte* in) noexcept;
+// The inverse, bytes_together(type) of them. Asking for a type that can_quantise() denies is a bug.
+void put_together(std::byte* out, element type, const block_parts& in);
 
 }  // namespace dlls::kernels

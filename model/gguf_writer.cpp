@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
+#include <bit>
 #include <concepts>
 #include <utility>
 
@@ -46,19 +46,19 @@ std::string encoded_array(std::uint32_t type, std::span<const T> values) {
 // Appends to a file, counting.
 class appender {
  public:
-  explicit appender(int fd) : fd_(fd) {}
+  appender(int fd, std::uint64_t alignment) : fd_(fd), zeros_(alignment) {}
   base::result<> add(std::span<const std::byte> bytes) {
     auto done = base::write_at(fd_, at_, bytes);
     at_ += bytes.size();
     return done;
   }
   base::result<> pad() {
-    static constexpr std::array<std::byte, format::alignment_default> zeros{};
-    return add(std::span{zeros}.first(format::align_up(at_, zeros.size()) - at_));
+    return add(std::span{zeros_}.first(format::align_up(at_, zeros_.size()) - at_));
   }
 
  private:
   int fd_;
+  std::vector<std::byte> zeros_;
   std::uint64_t at_ = 0;
 };
 }  // namespace
@@ -95,10 +95,18 @@ void gguf_writer::set_i32s(std::string_view key, std::span<const std::int32_t> v
 
 void gguf_writer::copy_metadata(const gguf_file& from) {
   for (const auto key : from.keys()) {
-    if (key == "general.alignment") continue;  // we write the default
+    if (key == "general.alignment") continue;  // it is set_alignment's
     const auto raw = *from.get_raw(key);
     set(key, raw.type, {reinterpret_cast<const char*>(raw.bytes.data()), raw.bytes.size()});
   }
+}
+
+void gguf_writer::set_alignment(std::uint64_t bytes) {
+  base::check(
+      std::has_single_bit(bytes) && bytes >= format::alignment_min, "an alignment of whole words");
+  alignment_ = bytes;
+  if (bytes != format::alignment_default)
+    set_u32("general.alignment", static_cast<std::uint32_t>(bytes));
 }
 
 void gguf_writer::add(tensor added) {
@@ -146,7 +154,7 @@ std::string gguf_writer::header() const {
     for (const auto d : t.shape) put(out, d);
     put(out, static_cast<std::uint32_t>(t.type));
     put(out, offset);
-    offset = format::align_up(offset + t.bytes, format::alignment_default);
+    offset = format::align_up(offset + t.bytes, alignment_);
   }
   return out;
 }
@@ -157,7 +165,7 @@ base::result<> gguf_writer::write(const std::filesystem::path& path) const {
   auto write_all = [&]() -> base::result<> {
     base::unique_fd fd{::open(beside.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)};
     if (!fd) return base::errno_error("create " + beside.string());
-    appender out{fd.get()};
+    appender out{fd.get(), alignment_};
     const auto head = header();
     if (auto done = out.add(std::as_bytes(std::span{head})); !done) return done;
     std::vector<std::byte> made;

@@ -33,6 +33,10 @@ class gguf_writer {
   // Every key of an open file, byte for byte, except general.alignment. Nothing of `from` is kept.
   void copy_metadata(const gguf_file& from);
 
+  // Where tensors start: at multiples of this, a power of two from 8 on (gguf_limits says up to
+  // where a reader follows). 32 unless set.
+  void set_alignment(std::uint64_t bytes);
+
   // `data` must stay alive and unchanged until write() has returned, and hold exactly the bytes
   // that type and shape (GGUF's order: fastest first) ask for.
   void add_tensor(
@@ -64,6 +68,7 @@ class gguf_writer {
   void add(tensor added);
   std::string header() const;
 
+  std::uint64_t alignment_ = 32;
   std::vector<value> values_;
   std::vector<tensor> tensors_;
 };
