@@ -42,6 +42,7 @@ generation_spec to_spec(const gateway::generate_request& request) {
   spec.stop = request.stop;
   for (const auto& [token, value] : request.logit_bias)
     spec.logit_bias.push_back({static_cast<std::int32_t>(token), static_cast<float>(value)});
+  spec.schema = request.schema;
   if (request.logprobs) spec.logprobs = static_cast<std::int32_t>(request.top_logprobs);
   return spec;
 }

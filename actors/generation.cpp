@@ -1,6 +1,7 @@
 #include "actors/generation.hpp"
 
 #include "base/random.hpp"
+#include "model/json_schema.hpp"
 
 namespace dlls::actors {
 using base::result;
@@ -15,13 +16,26 @@ result<std::vector<model::token_id>> prompt_of(
   return model::encode_chat(*on.vocabulary, on.how, messages);
 }
 
+result<std::optional<model::constraint>> form_of(
+    const loaded_model& on, const generation_spec& spec) {
+  if (spec.schema.empty()) return std::optional<model::constraint>{};
+  auto rules = model::json_schema_grammar(spec.schema);
+  if (!rules) return rules.error();
+  on.masks->prepare();
+  return std::optional{
+      model::constraint{std::make_shared<const model::grammar>(std::move(*rules)), on.masks}};
+}
+
 }  // namespace
 
 result<model::generation_request> request_of(const loaded_model& on, const generation_spec& spec) {
   auto prompt = prompt_of(on, spec);
   if (!prompt) return prompt.error();
+  auto form = form_of(on, spec);
+  if (!form) return form.error();
   model::generation_request request;
   request.prompt = std::move(*prompt);
+  request.form = std::move(*form);
   if (spec.tokens_max > 0) request.max_tokens = spec.tokens_max;
   auto& how = request.how;
   for (const auto& one : spec.logit_bias) how.logit_bias.emplace_back(one.token, one.value);

@@ -8,7 +8,7 @@
 namespace dlls::actors {
 
 // Renders the turns by the model's own template and encodes. invalid_argument as
-// chat_template::parts. A seed of 0 draws one.
+// chat_template::parts; that or unsupported as json_schema_grammar. A seed of 0 draws one.
 base::result<model::generation_request> request_of(
     const loaded_model& on, const generation_spec& spec);
 

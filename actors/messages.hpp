@@ -112,6 +112,7 @@ struct generation_spec {
   std::vector<std::string> stop;
   std::vector<bias> logit_bias;
   std::int32_t logprobs = -1;  // -1: none, else that many alternatives
+  std::string schema;          // JSON schema that the answer keeps to; empty: none
   generation_spec() = default;
 };
 
@@ -299,7 +300,7 @@ DLLS_WIRE(bias, x.token, x.value)
 DLLS_WIRE(
     generation_spec, x.model, x.turns, x.prompt, x.tokens_max, x.temperature, x.top_p, x.min_p,
     x.repetition_penalty, x.frequency_penalty, x.presence_penalty, x.top_k, x.seed, x.stop,
-    x.logit_bias, x.logprobs)
+    x.logit_bias, x.logprobs, x.schema)
 DLLS_WIRE(alternative, x.text, x.logprob)
 DLLS_WIRE(token_info, x.text, x.logprob, x.top)
 DLLS_WIRE(hello, x.protocol, x.software, x.kinds, x.models, x.held)

@@ -19,7 +19,9 @@ result<std::shared_ptr<const loaded_model>> load(const stored_model& from) {
   auto how = model::chat_template::from(**file);
   if (!how) return how.error();
   if (auto ok = (*file)->intact(); !ok) return ok.error();
-  return std::make_shared<const loaded_model>(loaded_model{from, *weights, *vocabulary, *how});
+  auto masks = std::make_shared<const model::token_masks>(*vocabulary);
+  return std::make_shared<const loaded_model>(
+      loaded_model{from, *weights, *vocabulary, *how, std::move(masks)});
 }
 
 }  // namespace

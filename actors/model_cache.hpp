@@ -11,6 +11,7 @@
 #include "base/error.hpp"
 #include "model/chat_template.hpp"
 #include "model/llama.hpp"
+#include "model/token_masks.hpp"
 #include "model/tokenizer.hpp"
 
 namespace dlls::actors {
@@ -21,6 +22,7 @@ struct loaded_model {
   std::shared_ptr<const model::llama> weights;
   std::shared_ptr<const model::tokenizer> vocabulary;
   model::chat_template how;
+  std::shared_ptr<const model::token_masks> masks;  // of the vocabulary
 };
 
 // Thread-safe. Loading blocks the caller (a second or so), but nobody who asks for a model that is

@@ -113,7 +113,9 @@ json::value to_json(const generation_spec& spec) {
       {"seed", spec.seed},
       {"stop", stop},
       {"logit_bias", biases},
-      {"logprobs", spec.logprobs}};
+      {"logprobs", spec.logprobs},
+      {"schema",
+       spec.schema.empty() ? json::value(nullptr) : value_or(parse_json(spec.schema), {})}};
 }
 
 result<std::vector<artifact_ref>> artifacts_from(const json::value& value) {
@@ -219,6 +221,14 @@ result<std::int32_t> logprobs_from(const json::value& object) {
   return static_cast<std::int32_t>(*count);
 }
 
+// An object, unlike in the message, where it is that object's text.
+result<std::string> schema_from(const json::value& object) {
+  const auto* value = member(object, "schema");
+  if (!value) return std::string{};
+  if (!value->is_object()) return wrong("schema", "a JSON schema");
+  return json::serialize(*value);
+}
+
 result<> floats_from(const json::value& object, generation_spec& spec) {
   const std::pair<std::string_view, float*> members[] = {
       {"temperature", &spec.temperature},
@@ -255,7 +265,9 @@ result<generation_spec> generation_from(const json::value& value) {
   if (!seed) return seed.error();
   auto biases = biases_from(value);
   auto logprobs = logprobs_from(value);
+  auto schema = schema_from(value);
   if (!biases) return biases.error();
+  if (!schema) return schema.error();
   if (!logprobs) return logprobs.error();
   if (auto done = floats_from(value, spec); !done) return done.error();
   if (turns->empty() && prompt->empty()) return wrong("messages", "given, or 'prompt'");
@@ -268,6 +280,7 @@ result<generation_spec> generation_from(const json::value& value) {
   spec.seed = *seed;
   spec.logit_bias = std::move(*biases);
   spec.logprobs = *logprobs;
+  spec.schema = std::move(*schema);
   return spec;
 }
 

@@ -25,7 +25,8 @@ struct message {
 
 // The names and ranges are OpenAI's; top_k, min_p and repetition_penalty are the usual extensions
 // of local servers. The gateway has checked types and ranges; what depends on the model (its
-// context length, token ids) is the backend's to check: invalid_argument.
+// context length, token ids) is the backend's to check: invalid_argument; and what it makes of a
+// schema: unsupported too.
 struct generate_request {
   caller who;
   std::string model;
@@ -45,6 +46,7 @@ struct generate_request {
   bool logprobs = false;
   std::uint32_t top_logprobs = 0;                            // 0..20
   std::vector<std::pair<std::uint32_t, double>> logit_bias;  // token id, -100..100
+  std::string schema;   // a JSON schema that the answer keeps to, as text; empty: none
   bool stream = false;  // someone reads along: send deltas early rather than in large pieces
 };
 

@@ -44,6 +44,9 @@ base::result<> check_request(
       return refuse(fmt::format("a stop string is 1 to {} bytes of UTF-8", stop_bytes_max));
   if (request.logprobs.value_or(0) > logprobs_max)
     return refuse(fmt::format("at most {} logprobs a token", logprobs_max));
+  base::check(
+      !request.form || request.form->masks->vocabulary().get() == &vocabulary,
+      "a form of the same vocabulary");
   return request.how.valid();
 }
 }  // namespace
@@ -79,11 +82,28 @@ sequence::sequence(
       logprobs_(request.logprobs),
       end_tokens_(std::move(request.end_tokens)),
       ignore_end_(request.ignore_end),
+      form_(
+          request.form ? std::optional<constrained_text>{std::move(*request.form)} : std::nullopt),
       chooser_(std::move(request.how)),
       text_(vocabulary_),
       watch_(std::move(request.stop)) {
   if (end_tokens_.empty())
     end_tokens_.assign(vocabulary_->end_tokens().begin(), vocabulary_->end_tokens().end());
+}
+
+// no_token: none fits the form.
+token_id sequence::choose(std::span<float> logits) {
+  const auto ends = ignore_end_ ? std::span<const token_id>{} : end_tokens_;
+  if (form_ && !form_->restrict(logits, ends)) return no_token;
+  return chooser_.pick(logits, tokens().subspan(prompt_));
+}
+
+finish_reason sequence::reason_after(token_id token, bool ends) {
+  if (ends || watch_.stopped()) return finish_reason::stop;
+  // A model whose logits are no numbers chooses what may not come.
+  if (form_ && !form_->add(token)) return finish_reason::length;
+  if (form_ && form_->finished()) return finish_reason::stop;
+  return tokens_.size() >= tokens_max() ? finish_reason::length : finish_reason::none;
 }
 
 generated_delta sequence::accept(std::span<float> logits) {
@@ -92,7 +112,9 @@ generated_delta sequence::accept(std::span<float> logits) {
   const auto row = logits.first(vocabulary_->vocab_size());
   if (logprobs_) raw_.assign(row.begin(), row.end());
   generated_delta delta;
-  delta.token = chooser_.pick(row, tokens().subspan(prompt_));
+  delta.token = choose(row);
+  const bool stuck = delta.token == no_token;
+  if (stuck) delta.token = end_tokens_.empty() ? token_id{0} : end_tokens_.front();
   tokens_.push_back(delta.token);
   if (logprobs_)
     delta.logprobs = {
@@ -100,11 +122,8 @@ generated_delta sequence::accept(std::span<float> logits) {
         *logprobs_ > 0 ? top_logprobs(raw_, *logprobs_) : std::vector<token_logprob>{}};
   const bool ends =
       !ignore_end_ && std::ranges::find(end_tokens_, delta.token) != end_tokens_.end();
-  if (!ends) delta.text = watch_.add(text_.add(delta.token));
-  if (ends || watch_.stopped())
-    reason_ = finish_reason::stop;
-  else if (tokens_.size() >= tokens_max())
-    reason_ = finish_reason::length;
+  if (!ends && !stuck) delta.text = watch_.add(text_.add(delta.token));
+  reason_ = stuck ? finish_reason::length : reason_after(delta.token, ends);
   if (finished() && !watch_.stopped()) {
     delta.text += watch_.add(text_.finish());
     delta.text += watch_.finish();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "model/constraint.hpp"
 #include "model/detokenizer.hpp"
 #include "model/llama_config.hpp"
 #include "model/sampler.hpp"
@@ -27,6 +28,7 @@ struct generation_request {
   std::optional<std::uint32_t> logprobs;  // wanted: the token's own and this many of the likeliest
   std::vector<token_id> end_tokens;       // empty: the tokenizer's end_tokens()
   bool ignore_end = false;                // go on past end tokens (benchmarks)
+  std::optional<constraint> form;         // the answer keeps to it; of the same vocabulary
 };
 
 struct generated_logprobs {
@@ -74,7 +76,9 @@ class sequence {
   generated_delta accept(std::span<float> logits);
 
   bool finished() const noexcept { return reason_ != finish_reason::none; }
-  // stop: an end token or a stop string; length: max_tokens or the context is used up.
+  // stop: an end token, a stop string, or a form that is complete and that nothing can follow.
+  // length: max_tokens or the context is used up, or no token of the vocabulary fits the form:
+  // then the answer is incomplete.
   finish_reason reason() const noexcept { return reason_; }
   generation_usage usage() const noexcept {
     return {prompt_, static_cast<std::uint32_t>(tokens_.size()) - prompt_};
@@ -85,6 +89,9 @@ class sequence {
       std::shared_ptr<const tokenizer> vocabulary, generation_request request,
       std::uint32_t answer_max);
 
+  token_id choose(std::span<float> logits);
+  finish_reason reason_after(token_id token, bool ends);
+
   std::shared_ptr<const tokenizer> vocabulary_;
   std::vector<token_id> tokens_;
   std::uint32_t prompt_;
@@ -92,6 +99,7 @@ class sequence {
   std::optional<std::uint32_t> logprobs_;
   std::vector<token_id> end_tokens_;
   bool ignore_end_;
+  std::optional<constrained_text> form_;
   sampler chooser_;
   detokenizer text_;
   stop_watch watch_;

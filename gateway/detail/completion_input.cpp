@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/json/serialize.hpp>
 #include <limits>
 
 #include "base/limits.hpp"
@@ -16,6 +17,7 @@ constexpr std::size_t model_bytes_max = 256;
 constexpr std::size_t stop_max = 4;
 constexpr std::size_t stop_bytes_max = 256;
 constexpr std::size_t logit_bias_max = 1024;
+constexpr std::size_t schema_name_bytes_max = 64;
 // Choices and prompts of one request together: each is a sequence of its own on the node.
 constexpr std::size_t choices_max = 16;
 constexpr std::int64_t tokens_max = 1 << 24;
@@ -25,6 +27,11 @@ constexpr std::array<std::string_view, 5> roles{"system", "developer", "user", "
 
 void refuse_unsupported(const object_reader& in, std::string_view name, std::string why) {
   in.fail(name, std::move(why), "unsupported_parameter");
+}
+
+bool is_name_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         c == '-';
 }
 
 // A list that asks for something we do not do; an empty one asks for nothing.
@@ -144,12 +151,43 @@ void read_sampling(const object_reader& in, generate_request& out, problem& firs
   read_logit_bias(in, out, first);
 }
 
+// The form is checked here; what a schema may hold is for the backend to say.
+std::string read_schema(const object_reader& in) {
+  const auto given = in.object("json_schema");
+  if (!given) {
+    in.fail(
+        "json_schema", "'" + in.path("json_schema") + "' is required",
+        "missing_required_parameter");
+    return {};
+  }
+  const auto name = given->required_text("name", schema_name_bytes_max);
+  if (!std::ranges::all_of(name, [](char c) { return is_name_character(c); }))
+    given->fail("name", "'" + given->path("name") + "' may have letters, digits, _ and - only");
+  given->text("description", base::limits::request_bytes_max);
+  given->boolean("strict");  // the answer keeps to the schema, said or not
+  const auto schema = given->object("schema");
+  if (!schema)
+    given->fail(
+        "schema", "'" + given->path("schema") + "' is required", "missing_required_parameter");
+  return schema ? json::serialize(schema->raw()) : std::string{};
+}
+
+void read_format(const object_reader& in, generate_request& out) {
+  const auto format = in.object("response_format");
+  if (!format) return;
+  const auto type = format->required_text("type", 64);
+  if (type == "json_schema")
+    out.schema = read_schema(*format);
+  else if (type == "json_object")
+    out.schema = R"({"type":"object"})";
+  else if (type != "text" && !type.empty())
+    refuse_unsupported(
+        *format, "type",
+        "response_format '" + type + "' is not supported: text, json_object or json_schema");
+}
+
 void refuse_what_is_missing(const object_reader& in) {
   for (const auto name : {"tools", "functions"}) refuse_non_empty(in, name);
-  if (const auto format = in.object("response_format"))
-    if (const auto type = format->text("type", 64).value_or("text"); type != "text")
-      refuse_unsupported(
-          *format, "type", "response_format '" + type + "' is not supported: text only");
   if (const auto* modalities = in.array("modalities", 8))
     for (const auto& m : *modalities)
       if (!m.is_string() || m.get_string() != "text")
@@ -207,6 +245,7 @@ completion_input read_chat(std::string_view text, const caller& who, problem& fi
     base.who = who;
     read_sampling(in, base, body.first);
     read_messages(in, base, body.first);
+    read_format(in, base);
     refuse_what_is_missing(in);
     auto tokens = in.integer("max_completion_tokens", 1, tokens_max);
     if (!tokens) tokens = in.integer("max_tokens", 1, tokens_max);

@@ -42,13 +42,15 @@ class listener final : public caf::event_based_actor {
 
 constexpr std::uint32_t tokens_asked = 24;
 
-std::shared_ptr<ear> ask(world& w, std::uint64_t request, std::string prompt) {
+std::shared_ptr<ear> ask(
+    world& w, std::uint64_t request, std::string prompt, std::string schema = "") {
   auto listening = std::make_shared<ear>();
   struct actors::start_generation order;  // not the function that starts a job of that kind
   order.request = request;
   order.spec.model = "tiny";
   order.spec.prompt = std::move(prompt);
   order.spec.tokens_max = tokens_asked;
+  order.spec.schema = std::move(schema);
   order.spec.seed = 7;
   order.stream = true;
   order.sink = listening;
@@ -99,6 +101,23 @@ TEST_CASE("the end of a link ends the generations that came over it") {
   CHECK(first->why.value().code == errc::unavailable);
   let_through(w, home);
   CHECK(home.services.answering->queued() == 0);  // no further step
+}
+
+TEST_CASE("a schema crosses the link, and what the node makes of it comes back") {
+  world w{seed_or(25)};
+  add_answering_node(w);
+  const auto kept =
+      ask(w, 1, "hello", R"({"properties":{"the":{"enum":["cat","dog"]}},"required":["the"]})");
+  CHECK(kept->reason == "stop");
+  const bool said =
+      kept->text.find("cat") != std::string::npos || kept->text.find("dog") != std::string::npos;
+  CHECK(said);
+  CHECK(kept->text.starts_with('{'));
+  CHECK(kept->text.ends_with('}'));
+  const auto refused = ask(w, 2, "hello", R"({"properties":{"a":{"pattern":"x"}}})");
+  CHECK(refused->why.value().code == errc::unsupported);
+  CHECK(refused->why->message.find("#/properties/a: 'pattern'") != std::string::npos);
+  CHECK(ask(w, 3, "hello", "{")->why.value().code == errc::invalid_argument);
 }
 
 TEST_CASE("a coordinator that numbers anew after its restart gives nobody another's answer") {

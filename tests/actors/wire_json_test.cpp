@@ -65,11 +65,13 @@ TEST_CASE("every field of a generation survives its JSON") {
   spec.stop = {"end", std::string("a\0b", 3)};
   spec.logit_bias = {{5, -100}, {0, 2.5F}};
   spec.logprobs = 3;
+  spec.schema = R"({"type":"object","properties":{"b":{},"a":{}}})";
   const auto back = generation_from(parsed(again(to_json(spec))));
   REQUIRE(back);
   CHECK(back->turns.size() == 2);
   CHECK(back->logit_bias.size() == 2);
   CHECK(back->stop == spec.stop);
+  CHECK(back->schema == spec.schema);
   CHECK(again(to_json(*back)) == again(to_json(spec)));
   const auto least = generation_from(parsed(R"({"model": "m", "prompt": "x", "stop": "s"})"));
   REQUIRE(least);
@@ -87,6 +89,7 @@ TEST_CASE("a wrong generation is refused by the name of its member") {
       {R"("model": "m", "messages": [{"role": "user"}])", "content"},
       {R"("model": "m", "messages": [{"content": "x"}])", "role"},
       {R"("model": "m", "prompt": "x", "temperature": "hot")", "temperature"},
+      {R"("model": "m", "prompt": "x", "schema": "{}")", "schema"},
       {R"("model": "m", "prompt": "x", "max_tokens": -1)", "max_tokens"},
       {R"("model": "m", "prompt": "x", "max_tokens": 1e30)", "max_tokens"},
       {R"("model": "m", "prompt": "x", "stop": [1])", "stop"},

@@ -63,6 +63,48 @@ def completions(client):
     assert [c.text for c in many.choices] == [text] * 16  # twice what the node works on at a time
 
 
+FORM = {"type": "object", "properties": {
+    "capital": {"type": "string"}, "continent": {"enum": ["Asia", "Europe", "Africa"]},
+    "coastal": {"type": "boolean"}, "digits": {"type": "array", "items": {"type": "integer"}, "maxItems": 3}},
+    "required": ["capital", "continent", "coastal", "digits"], "additionalProperties": False}
+
+
+def structured(client):
+    form = {"type": "json_schema", "json_schema": {"name": "country", "strict": True, "schema": FORM}}
+    ask = dict(model=MODEL, messages=[{"role": "user", "content": "Tell me about South Korea, as JSON."}])
+
+    def check(choice):
+        assert choice.finish_reason == "stop", choice
+        said = json.loads(choice.message.content)
+        assert list(said) == FORM["required"], said
+        assert type(said["capital"]) is str and type(said["coastal"]) is bool, said
+        assert said["continent"] in FORM["properties"]["continent"]["enum"] and len(said["digits"]) <= 3, said
+        return said
+
+    for temperature in (0, 1):
+        answers = client.chat.completions.create(
+            response_format=form, temperature=temperature, seed=3, n=2, max_tokens=300, **ask)
+        for choice in answers.choices:
+            check(choice)
+    check(client.chat.completions.parse(response_format=form, temperature=0, max_tokens=300, **ask).choices[0])
+    with client.chat.completions.stream(response_format=form, temperature=0, max_tokens=300, **ask) as events:
+        check(events.get_final_completion().choices[0])
+    cut = client.chat.completions.create(response_format=form, max_tokens=3, **ask).choices[0]
+    assert cut.finish_reason == "length" and cut.message.content.startswith("{"), cut
+    free = client.chat.completions.create(
+        response_format={"type": "json_object"}, temperature=0, max_tokens=300, **ask).choices[0]
+    if free.finish_reason == "stop":
+        assert type(json.loads(free.message.content)) is dict, free
+    for schema, place in (({"properties": {"a": {"pattern": "x"}}}, "#/properties/a: 'pattern'"),
+                          ({"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}, "no text")):
+        try:
+            client.chat.completions.create(response_format={
+                "type": "json_schema", "json_schema": {"name": "x", "schema": schema}}, **ask)
+            raise AssertionError("a schema that cannot be kept to was accepted")
+        except openai.BadRequestError as why:
+            assert place in why.message, why.message
+
+
 def errors(client, dlls):
     def refused(kind, **more):
         try:
@@ -155,8 +197,9 @@ def main():
         client = openai.OpenAI(base_url=dlls.url + "/v1", api_key=dlls.key, max_retries=0, timeout=120)
         for name, case in {
                 "models": lambda: models(client), "chat": lambda: chat(client), "stream": lambda: stream(client),
-                "completions": lambda: completions(client), "errors": lambda: errors(client, dlls),
-                "files": lambda: files(client), "fine_tuning": lambda: fine_tuning(client, dlls)}.items():
+                "completions": lambda: completions(client), "structured": lambda: structured(client),
+                "errors": lambda: errors(client, dlls), "files": lambda: files(client),
+                "fine_tuning": lambda: fine_tuning(client, dlls)}.items():
             case()
             print(f"{name}: ok", flush=True)
     return 0

@@ -1,5 +1,6 @@
 #include <array>
 #include <catch2/catch.hpp>
+#include <span>
 
 #include "tests/gateway/probe.hpp"
 
@@ -19,6 +20,18 @@ struct refusal {
   const char* body;
   const char* param;
 };
+
+void check_refused(fake_backend& backend, std::span<const refusal> all) {
+  for (const auto& [body, param] : all) {
+    INFO(body);
+    const auto a = ask(backend, "POST", chat, {body});
+    CHECK(a.status == 400);
+    CHECK(a.error("param") == param);
+    CHECK(a.error("type") == "invalid_request_error");
+    CHECK_FALSE(a.error("message").empty());
+    CHECK(a.json().size("/error") == 4);
+  }
+}
 
 }  // namespace
 
@@ -64,6 +77,25 @@ TEST_CASE("sampling parameters reach the backend, and unknown fields are ignored
   REQUIRE(g.logit_bias.size() == 1);
   CHECK(g.logit_bias[0] == std::pair<std::uint32_t, double>{17, -100});
   CHECK(a.json().text("/choices/0/finish_reason") == "length");
+}
+
+TEST_CASE("a response format reaches the backend as a schema, its members in their order") {
+  fake_backend backend;
+  const auto schema_for = [&](const std::string& format) {
+    const auto a = ask(backend, "POST", chat, {chat_body(",\"response_format\":" + format)});
+    REQUIRE(a.status == 200);
+    return backend.generations().back().schema;
+  };
+  CHECK(schema_for("null").empty());
+  CHECK(schema_for(R"({"type":"text"})").empty());
+  CHECK(schema_for(R"({"type":"json_object"})") == R"({"type":"object"})");
+  const std::string schema = R"({"properties":{"z":{},"a":{"const":"\u00e9"}},"type":"object"})";
+  CHECK(
+      schema_for(
+          R"({"type":"json_schema","json_schema":{"name":"my-form_1","strict":true,
+            "description":"d","schema":)" +
+          schema + "}}") ==
+      "{\"properties\":{\"z\":{},\"a\":{\"const\":\"\xC3\xA9\"}},\"type\":\"object\"}");
 }
 
 TEST_CASE("max_completion_tokens goes before the deprecated max_tokens") {
@@ -234,19 +266,40 @@ TEST_CASE("a wrong chat body is 400 and names the parameter") {
       {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
         "tools":[{"type":"function"}]})",
        "tools"},
-      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
-        "response_format":{"type":"json_object"}})",
-       "response_format.type"},
   });
-  for (const auto& [body, param] : all) {
-    INFO(body);
-    const auto a = ask(backend, "POST", chat, {body});
-    CHECK(a.status == 400);
-    CHECK(a.error("param") == param);
-    CHECK(a.error("type") == "invalid_request_error");
-    CHECK_FALSE(a.error("message").empty());
-    CHECK(a.json().size("/error") == 4);
-  }
+  check_refused(backend, all);
+  CHECK(backend.generations().empty());
+}
+
+TEST_CASE("a wrong response format is 400 with its place") {
+  fake_backend backend;
+  const auto all = std::to_array<refusal>({
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"grammar"}})",
+       "response_format.type"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],"response_format":{}})",
+       "response_format.type"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema"}})",
+       "response_format.json_schema"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"schema":{}}}})",
+       "response_format.json_schema.name"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"a b","schema":{}}}})",
+       "response_format.json_schema.name"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"a"}}})",
+       "response_format.json_schema.schema"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema","json_schema":{"name":"a","schema":[]}}})",
+       "response_format.json_schema.schema"},
+      {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
+        "response_format":{"type":"json_schema",
+          "json_schema":{"name":"a","strict":"yes","schema":{}}}})",
+       "response_format.json_schema.strict"},
+  });
+  check_refused(backend, all);
   CHECK(backend.generations().empty());
 }
 
