@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What `dlls quantize` writes, in llama.cpp: every type loads, answers, and is as good as what llama.cpp's own quantiser writes.
 
-    tests/parity/quantise_test.py [--windows 8] [--types q4_0,q4_k_m] [--text FILE...]
+    tests/parity/quantise_test.py [--windows 16] [--types q4_0,q4_k_m] [--text FILE...]
 
 Both start from the same F16 file and are judged by llama.cpp: perplexity of windows of 512 tokens (the second half of each
 scored), ours at most 1 % above theirs. The test model's rows are no multiple of 256, so the K types fall back to blocks of 32 in it;
@@ -98,7 +98,7 @@ def compare(base, names, folder, text, windows, label):
 
 def main():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parse.add_argument("--windows", type=int, default=8)
+    parse.add_argument("--windows", type=int, default=16)
     parse.add_argument("--types", default=",".join(TYPES))
     parse.add_argument("--text", nargs="+", default=sorted(map(str, (ROOT / "docs").glob("*.md"))))
     options = parse.parse_args()
