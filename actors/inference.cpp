@@ -1,13 +1,14 @@
 #include "actors/inference.hpp"
 
 #include <algorithm>
-#include <exception>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "actors/generation.hpp"
 #include "base/log.hpp"
+#include "runtime/caf_error.hpp"
 #include "runtime/completion.hpp"
 #include "runtime/sleep.hpp"
 
@@ -229,8 +230,8 @@ runtime::task<> inference::run(std::shared_ptr<room> at) {
       at->close(clock().now());
     } catch (const std::bad_alloc&) {
       broken = error{errc::resource_exhausted, "not enough memory to go on answering"};
-    } catch (const failure& why) {
-      broken = why.why();
+    } catch (...) {
+      broken = runtime::current_exception_error();
     }
   }
   at->running = false;
