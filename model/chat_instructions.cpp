@@ -74,11 +74,7 @@ void write_question(
 
 base::result<> render_instructions(const chat_request& r, prompt_builder& out) {
   auto messages = r.messages;
-  std::string_view system;
-  if (messages.front().role == "system") {
-    system = messages.front().content;
-    messages = messages.subspan(1);
-  }
+  const auto system = take_system(messages).value_or("");
   if (messages.empty()) return bad_request("a conversation of a system message alone");
   // The answer follows a question without any opening.
   if (r.open && messages.back().role == "assistant")

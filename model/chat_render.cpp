@@ -132,6 +132,13 @@ void prompt_builder::add(std::string_view text, bool trusted) {
     parts_.push_back({std::string{text}, trusted});
 }
 
+std::optional<std::string_view> take_system(std::span<const chat_message>& messages) {
+  const auto& first = messages.front();
+  if (first.role != "system") return std::nullopt;
+  messages = messages.subspan(1);
+  return first.content;
+}
+
 std::string spelled_arguments(const tool_call& call) {
   return python_json(boost::json::parse(call.arguments));
 }
@@ -141,9 +148,7 @@ base::result<> render_turns(const chat_request& r, prompt_builder& out) {
   const auto around = markers_of(family);
   auto messages = r.messages;
   if (family == chat_family::chatml) {
-    const bool given = messages.front().role == "system";
-    chatml_system(r, given ? std::string_view{messages.front().content} : std::string_view{}, out);
-    if (given) messages = messages.subspan(1);
+    chatml_system(r, take_system(messages).value_or(""), out);
   }
   while (!messages.empty()) {
     const auto& m = messages.front();
@@ -173,14 +178,13 @@ base::result<> render_llama3(const chat_request& r, prompt_builder& out) {
   };
   const bool tools = !r.offered.empty();
   auto messages = r.messages;
-  const bool given = messages.front().role == "system";
-  if (given || tools || !r.style.preamble.empty()) {
+  const auto system = take_system(messages);
+  if (system || tools || !r.style.preamble.empty()) {
     open("system");
     if (tools) out.marker("Environment: ipython\n");
     out.marker(r.style.preamble);
-    if (given) out.content(trimmed(messages.front().content));
+    if (system) out.content(trimmed(*system));
     out.marker("<|eot_id|>");
-    if (given) messages = messages.subspan(1);
   }
   if (tools) {
     if (messages.empty() || messages.front().role != "user")
@@ -215,11 +219,7 @@ base::result<> render_llama3(const chat_request& r, prompt_builder& out) {
 
 base::result<> render_gemma(const chat_request& r, prompt_builder& out) {
   auto messages = r.messages;
-  std::string_view system;
-  if (messages.front().role == "system") {
-    system = messages.front().content;
-    messages = messages.subspan(1);
-  }
+  const auto system = take_system(messages).value_or("");
   if (messages.empty()) return bad_request("a conversation of a system message alone");
   for (std::size_t i = 0; i < messages.size(); ++i) {
     const auto& m = messages[i];

@@ -1,5 +1,6 @@
 // The families' renderings. Internal to chat_template.
 #pragma once
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -30,6 +31,9 @@ struct chat_request {
   std::span<const chat_tool> offered;
   bool open;  // the assistant's turn
 };
+
+// What the system says, taken off the front; none where it says nothing.
+std::optional<std::string_view> take_system(std::span<const chat_message>& messages);
 
 // chatml, zephyr, plain.
 base::result<> render_turns(const chat_request& request, prompt_builder& out);

@@ -257,8 +257,8 @@ void engine::choose(kernels::thread_pool& pool) {
   std::vector<choice> choices;
   std::size_t at = 0;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
-    if (parts_[i].wanted == logits_wanted::none) continue;
-    const auto rows = parts_[i].wanted == logits_wanted::all ? parts_[i].tokens.size() : 1;
+    const auto rows = parts_[i].rows_wanted();
+    if (rows == 0) continue;
     choices.push_back({in_part_[i], std::span{logits_}.subspan(at * vocab, rows * vocab), {}});
     at += rows;
   }
@@ -311,10 +311,7 @@ std::span<const engine::output> engine::step(kernels::thread_pool& pool) {
   plan();
   if (parts_.empty()) return {};
   std::size_t wanted = 0;
-  for (const auto& part : parts_)
-    wanted += part.wanted == logits_wanted::all    ? part.tokens.size()
-              : part.wanted == logits_wanted::last ? 1
-                                                   : 0;
+  for (const auto& part : parts_) wanted += part.rows_wanted();
   logits_.resize(wanted * model_->config().vocab);
   forward(*model_, scratch_, parts_, logits_, pool);
   choose(pool);

@@ -63,6 +63,11 @@ struct forward_part {
   kv_cache* cache = nullptr;
   std::span<const token_id> tokens;
   logits_wanted wanted = logits_wanted::last;
+
+  std::size_t rows_wanted() const noexcept {
+    if (wanted == logits_wanted::all) return tokens.size();
+    return wanted == logits_wanted::last && !tokens.empty() ? 1 : 0;
+  }
 };
 
 // One pass over several sequences, each of which has its own cache; all caches have grown

@@ -174,9 +174,7 @@ void forward_pass::keep_wanted_rows() {
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     auto& sequence = s_.sequences[i];
     const auto n = sequence.rows;
-    const auto keep = parts_[i].wanted == logits_wanted::all    ? n
-                      : parts_[i].wanted == logits_wanted::last ? std::min<std::size_t>(n, 1)
-                                                                : 0;
+    const auto keep = parts_[i].rows_wanted();
     from += n;
     for (const auto& [buffer, columns] : {std::pair{&s_.x, std::size_t{c_.dim}}, {&s_.q, width}}) {
       float* const rows = buffer->data();
