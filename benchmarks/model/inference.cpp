@@ -8,13 +8,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/random.hpp"
+#include "benchmarks/model/settings.hpp"
 #include "kernels/dispatch.hpp"
 #include "kernels/parallel.hpp"
 #include "model/gguf.hpp"
@@ -27,19 +27,13 @@ struct settings {
   std::size_t threads = 2, prefill = 512, decode = 64, rounds = 3, seed = 1, exact = 0;
 
   bool set(std::string_view argument) {
-    const auto equals = argument.find('=');
-    if (equals == std::string_view::npos) return false;
-    const auto key = argument.substr(0, equals);
-    const auto value = std::strtoull(argument.data() + equals + 1, nullptr, 10);
-    for (auto [name, into] :
-         {std::pair<std::string_view, std::size_t*>{"threads", &threads},
-          {"prefill", &prefill},
-          {"decode", &decode},
-          {"rounds", &rounds},
-          {"seed", &seed},
-          {"exact", &exact}})
-      if (key == name) return *into = value, true;
-    return false;
+    return set_number(
+        argument, {{"threads", &threads},
+                   {"prefill", &prefill},
+                   {"decode", &decode},
+                   {"rounds", &rounds},
+                   {"seed", &seed},
+                   {"exact", &exact}});
   }
 };
 

@@ -11,13 +11,13 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
 #include <ctime>
 #include <map>
 #include <string_view>
 #include <vector>
 
 #include "base/random.hpp"
+#include "benchmarks/model/settings.hpp"
 #include "kernels/dispatch.hpp"
 #include "kernels/parallel.hpp"
 #include "model/engine.hpp"
@@ -32,20 +32,14 @@ struct settings {
   std::size_t threads = 2, clients = 8, prompt = 180, answer = 64, rounds = 1, seed = 1, guess = 0;
 
   bool set(std::string_view argument) {
-    const auto equals = argument.find('=');
-    if (equals == std::string_view::npos) return false;
-    const auto key = argument.substr(0, equals);
-    const auto value = std::strtoull(argument.data() + equals + 1, nullptr, 10);
-    for (auto [name, into] :
-         {std::pair<std::string_view, std::size_t*>{"threads", &threads},
-          {"clients", &clients},
-          {"prompt", &prompt},
-          {"answer", &answer},
-          {"rounds", &rounds},
-          {"seed", &seed},
-          {"guess", &guess}})
-      if (key == name) return *into = value, true;
-    return false;
+    return set_number(
+        argument, {{"threads", &threads},
+                   {"clients", &clients},
+                   {"prompt", &prompt},
+                   {"answer", &answer},
+                   {"rounds", &rounds},
+                   {"seed", &seed},
+                   {"guess", &guess}});
   }
 };
 

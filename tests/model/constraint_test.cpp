@@ -10,31 +10,25 @@
 #include "base/random.hpp"
 #include "kernels/parallel.hpp"
 #include "model/engine.hpp"
-#include "model/generate.hpp"
 #include "model/json_schema.hpp"
+#include "tests/support/answers.hpp"
 #include "tests/support/json_schema_world.hpp"
-#include "tests/support/temp_folder.hpp"
-#include "tests/support/tiny_model.hpp"
 
 namespace dlls::model {
 namespace {
 namespace json = boost::json;
 
-struct loaded {
-  std::shared_ptr<const llama> weights;
-  std::shared_ptr<const tokenizer> vocabulary;
+using test::answer;
+
+const test::tiny_model_options tiny{
+    .type = tensor_type::q4_1, .dim = 64, .heads = 4, .kv_heads = 2, .context = 2048};
+
+struct loaded : test::loaded_tiny_model {
   std::shared_ptr<const token_masks> masks;
 
-  loaded() {
-    test::temp_folder folder;
-    const test::tiny_model_options tiny{
-        .type = tensor_type::q4_1, .dim = 64, .heads = 4, .kv_heads = 2, .context = 2048};
-    REQUIRE(test::write_tiny_model(folder / "m.gguf", tiny));
-    const auto file = gguf_file::open(folder / "m.gguf").value();
-    weights = llama::load(file, activations::q8).value();
-    vocabulary = tokenizer::from(*file).value();
-    masks = std::make_shared<const token_masks>(vocabulary);
-  }
+  loaded()
+      : loaded_tiny_model(tiny, activations::q8),
+        masks(std::make_shared<const token_masks>(vocabulary)) {}
   constraint form(std::string_view schema) const {
     return {std::make_shared<const grammar>(json_schema_grammar(schema).value()), masks};
   }
@@ -53,26 +47,6 @@ generation_request ask(const loaded& on, std::string_view schema, std::uint32_t 
   request.max_tokens = max_tokens;
   request.form = on.form(schema);
   return request;
-}
-
-struct answer {
-  std::string text;
-  std::vector<token_id> tokens;
-  finish_reason reason = finish_reason::none;
-  friend bool operator==(const answer&, const answer&) = default;
-};
-
-answer alone(const loaded& on, const generation_request& request) {
-  kernels::thread_pool pool(1);
-  auto made = generation::start(on.weights, on.vocabulary, request).value();
-  answer seen;
-  while (!made.finished())
-    if (const auto delta = made.step(pool)) {
-      seen.text += delta->text;
-      seen.tokens.push_back(delta->token);
-    }
-  seen.reason = made.reason();
-  return seen;
 }
 
 bool fits(const loaded& on, std::string_view schema, const answer& a) {
@@ -137,7 +111,7 @@ TEST_CASE("a model keeps to its form at any temperature and seed") {
     request.how.seed = seed;
     if (seed % 3 == 0) request.how.top_p = 0.5f;
     if (seed % 4 == 0) request.how.repetition_penalty = 1.3f;
-    const auto made = alone(on, request);
+    const auto made = test::answer_alone(on, request);
     INFO("seed " << seed << ": " << made.text);
     REQUIRE(made.reason == finish_reason::stop);
     CHECK(test::satisfies(json::parse(made.text), schema, schema));
@@ -152,25 +126,25 @@ TEST_CASE("an end token comes where the text may end, and only there") {
     auto request = ask(on, R"({"type":"array","items":{"type":"integer"},"minItems":2})", 300);
     request.how.logit_bias = {{end, 100.0f}};
     request.how.seed = seed;
-    const auto made = alone(on, request);
+    const auto made = test::answer_alone(on, request);
     INFO(made.text);
     if (made.reason == finish_reason::stop) CHECK(json::parse(made.text).get_array().size() >= 2);
     CHECK(made.tokens.back() != end);  // nothing can follow the bracket: it ended by itself
   }
   auto request = ask(on, R"({"type":"integer"})", 300);
   request.how.logit_bias = {{end, 100.0f}};
-  const auto made = alone(on, request);
+  const auto made = test::answer_alone(on, request);
   CHECK(made.reason == finish_reason::stop);
   CHECK(made.tokens.back() == end);  // a digit more could have followed
   CHECK(json::parse(made.text).is_int64());
   request.ignore_end = true;
-  CHECK(alone(on, request).tokens.back() != end);
+  CHECK(test::answer_alone(on, request).tokens.back() != end);
 }
 
 TEST_CASE("an answer that is cut says so, and what there is fits") {
   const loaded on;
   for (std::uint32_t most = 1; most < 12; ++most) {
-    const auto made = alone(on, ask(on, finite, most));
+    const auto made = test::answer_alone(on, ask(on, finite, most));
     CHECK(made.reason == finish_reason::length);
     CHECK(made.tokens.size() == most);
     CHECK(fits(on, finite, made));
@@ -234,7 +208,7 @@ TEST_CASE("answers that keep to a form are the same together, guessed, preempted
     }
   for (const auto& [who, request] : asked) {
     INFO("sequence " << who);
-    CHECK(seen[who] == alone(on, request));
+    CHECK(seen[who] == test::answer_alone(on, request));
   }
   CHECK(e->load().preemptions > 0);  // otherwise the test shows less than it says
   CHECK(e->load().guessed_right > 0);

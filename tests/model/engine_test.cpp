@@ -6,25 +6,17 @@
 
 #include "base/random.hpp"
 #include "kernels/parallel.hpp"
-#include "model/generate.hpp"
-#include "tests/support/temp_folder.hpp"
-#include "tests/support/tiny_model.hpp"
+#include "tests/support/answers.hpp"
 
 namespace dlls::model {
 namespace {
 using base::errc;
 
-struct loaded {
-  std::shared_ptr<const llama> weights;
-  std::shared_ptr<const tokenizer> vocabulary;
+using test::answer;
 
-  explicit loaded(const test::tiny_model_options& options) {
-    test::temp_folder folder;
-    REQUIRE(test::write_tiny_model(folder / "m.gguf", options));
-    const auto file = gguf_file::open(folder / "m.gguf").value();
-    weights = llama::load(file, activations::q8).value();
-    vocabulary = tokenizer::from(*file).value();
-  }
+struct loaded : test::loaded_tiny_model {
+  explicit loaded(const test::tiny_model_options& options)
+      : loaded_tiny_model(options, activations::q8) {}
   std::unique_ptr<engine> make(engine_limits limits, std::uint32_t pages = 1000) const {
     limits.cache_bytes = pages * kv_pool::page_bytes(weights->config(), weights->kv_type());
     return engine::make(weights, vocabulary, limits).value();
@@ -48,26 +40,6 @@ std::vector<token_id> prompt_of(std::size_t n, std::uint64_t seed) {
   std::vector<token_id> made(n);
   for (auto& id : made) id = static_cast<token_id>(random.below(280));
   return made;
-}
-
-struct answer {
-  std::string text;
-  std::vector<token_id> tokens;
-  finish_reason reason = finish_reason::none;
-  friend bool operator==(const answer&, const answer&) = default;
-};
-
-answer alone(const loaded& on, const generation_request& request) {
-  kernels::thread_pool pool(1);
-  auto made = generation::start(on.weights, on.vocabulary, request).value();
-  answer seen;
-  while (!made.finished())
-    if (const auto delta = made.step(pool)) {
-      seen.text += delta->text;
-      seen.tokens.push_back(delta->token);
-    }
-  seen.reason = made.reason();
-  return seen;
 }
 
 engine::sequence_id add(
@@ -137,7 +109,7 @@ TEST_CASE("answers made together are those made alone, whatever comes, goes and 
     }
     for (const auto& [who, request] : asked) {
       INFO("sequence " << who);
-      CHECK(seen[who] == alone(on, request));
+      CHECK(seen[who] == test::answer_alone(on, request));
     }
     const auto load = e->load();
     CHECK(load.pages_free == load.pages);
@@ -205,7 +177,7 @@ TEST_CASE("a conversation goes on where it stood") {
   const auto next = add(*e, ask(text, 3));
   const auto answered = run(*e)[next];
   CHECK(e->load().prompt_tokens - before == 201 - 192);
-  CHECK(answered == alone(on, ask(text, 3)));
+  CHECK(answered == test::answer_alone(on, ask(text, 3)));
 }
 
 TEST_CASE("one owner's many prompts don't keep another's waiting") {

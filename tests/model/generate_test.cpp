@@ -6,24 +6,14 @@
 #include "kernels/parallel.hpp"
 #include "model/kv_cache.hpp"
 #include "model/llama.hpp"
-#include "tests/support/temp_folder.hpp"
-#include "tests/support/tiny_model.hpp"
+#include "tests/support/answers.hpp"
 
 namespace dlls::model {
 namespace {
 using base::errc;
 
-struct loaded {
-  std::shared_ptr<const llama> weights;
-  std::shared_ptr<const tokenizer> vocabulary;
-
-  explicit loaded(const test::tiny_model_options& options = {}) {
-    test::temp_folder folder;
-    REQUIRE(test::write_tiny_model(folder / "m.gguf", options));
-    const auto file = gguf_file::open(folder / "m.gguf").value();
-    weights = llama::load(file, activations::f32).value();
-    vocabulary = tokenizer::from(*file).value();
-  }
+struct loaded : test::loaded_tiny_model {
+  using loaded_tiny_model::loaded_tiny_model;
   std::vector<token_id> ids(std::string_view text) const { return vocabulary->encode(text, true); }
 };
 
