@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".cache" / "llama-cpp"
 PEER = "llama-cpp-python==0.3.36"
+BATCH = 512  # tokens in a call of llama_decode, its default
 
 
 def install_peer(script=__file__):
@@ -42,17 +43,18 @@ class llama_cpp_peer:
         import llama_cpp
         self.api, self.ctypes = llama_cpp, ctypes
         self.llama = llama_cpp.Llama(
-            model_path=model, n_ctx=context, n_batch=512, n_threads=threads,
+            model_path=model, n_ctx=context, n_batch=BATCH, n_threads=threads,
             n_threads_batch=threads, verbose=False)
         self.context = self.llama._ctx.ctx
         self.vocab = self.llama.n_vocab()
 
     def feed(self, tokens):
         import numpy
-        array = (self.ctypes.c_int32 * len(tokens))(*tokens)
-        batch = self.api.llama_batch_get_one(array, len(tokens))
-        if self.api.llama_decode(self.context, batch) != 0:
-            sys.exit("llama_decode failed")
+        for first in range(0, len(tokens), BATCH):
+            part = tokens[first:first + BATCH]
+            array = (self.ctypes.c_int32 * len(part))(*part)
+            if self.api.llama_decode(self.context, self.api.llama_batch_get_one(array, len(part))) != 0:
+                sys.exit("llama_decode failed")
         logits = self.api.llama_get_logits_ith(self.context, -1)
         return int(numpy.ctypeslib.as_array(logits, shape=(self.vocab,)).argmax())
 
