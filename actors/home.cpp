@@ -1,5 +1,7 @@
 #include "actors/home.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <caf/all.hpp>
 #include <thread>
@@ -22,6 +24,11 @@ using base::error;
 using base::result;
 
 namespace {
+
+std::uint64_t machine_bytes() {
+  return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
+         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
+}
 
 fs::path credentials_folder(const home_options& options) { return options.state / "credentials"; }
 
@@ -90,7 +97,9 @@ result<> home::parts::open_stores() {
   auto artifacts = ledger::artifact_store::open(options.state / "artifacts");
   if (!artifacts) return artifacts.error();
   services.artifacts = std::make_shared<ledger::artifact_store>(std::move(*artifacts));
-  services.cache = std::make_shared<model_cache>(*services.models, options.model_bytes_max);
+  services.cache = std::make_shared<model_cache>(
+      *services.models,
+      options.model_bytes_max ? options.model_bytes_max : machine_bytes() / 4 * 3);
   const auto threads =
       options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   services.compute = std::make_shared<kernels::thread_pool>(threads);

@@ -15,11 +15,12 @@ struct home_options {
   std::filesystem::path models;  // GGUF files; new ones are written here
   std::string coordinator_host;
   std::uint16_t coordinator_port = 7443;
-  std::string name = "node";                   // as in the certificate
-  unsigned threads = 0;                        // of the engine; 0: one a core
-  std::uint64_t model_bytes_max = 8ull << 30;  // what loaded models may take together
-  std::uint64_t cache_bytes = 1ull << 30;      // what a model's running answers may take together
-  std::uint64_t seed = 0;                      // of the reconnect jitter; 0 draws one
+  std::string name = "node";          // as in the certificate
+  unsigned threads = 0;               // of the engine; 0: one a core
+  std::uint64_t model_bytes_max = 0;  // what loaded models may take together; 0: three quarters
+                                      // of the machine's memory
+  std::uint64_t cache_bytes = 1ull << 30;  // what a model's running answers may take together
+  std::uint64_t seed = 0;                  // of the reconnect jitter; 0 draws one
 };
 
 // True when this folder holds a certificate: the node has joined.

@@ -183,6 +183,8 @@ runtime::stream<piece> inference::answer(generate order) {
   auto models = models_;
   auto before = [models, spec = order.spec] { return prepare(*models, spec); };
   auto asked = co_await runtime::offload(this, *preparing_, before);
+  if (!asked && asked.error().code == errc::resource_exhausted && leave_idle_rooms())
+    asked = co_await runtime::offload(this, *preparing_, before);
   if (!asked) throw failure(asked.error());
   auto at = room_for(asked->on);
   auto begun = at->begin(std::move(asked->request));
@@ -209,9 +211,14 @@ std::shared_ptr<inference::room> inference::room_for(std::shared_ptr<const loade
     rooms_.erase(on.get());
     throw failure(made.error());
   }
-  // Those that nobody uses make room for the new one.
-  std::erase_if(rooms_, [](const auto& one) { return one.second && !one.second->running; });
+  leave_idle_rooms();  // their caches make room for the new one's
   return rooms_[on.get()] = std::make_shared<room>(on, std::move(*made));
+}
+
+// An idle room keeps its model in use.
+bool inference::leave_idle_rooms() {
+  return std::erase_if(rooms_, [](const auto& one) { return one.second && !one.second->running; }) >
+         0;
 }
 
 void inference::keep_going(const std::shared_ptr<room>& at) {

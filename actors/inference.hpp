@@ -45,6 +45,8 @@ class inference final : public runtime::co_actor<inference_actor> {
   // Ends, and its sequence with it before the next step, when the asker unsubscribes.
   runtime::stream<piece> answer(generate order);
   std::shared_ptr<room> room_for(std::shared_ptr<const loaded_model> on);
+  // False: there were none.
+  bool leave_idle_rooms();
   void keep_going(const std::shared_ptr<room>& at);
   runtime::task<> run(std::shared_ptr<room> at);
   runtime::task<> release_when_idle(std::weak_ptr<room> which);

@@ -1,13 +1,20 @@
 #include "actors/model_cache.hpp"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "base/log.hpp"
 
 namespace dlls::actors {
+using base::errc;
+using base::error;
 using base::result;
 
 namespace {
+
+// Rounded up: what takes room is never "0 MiB".
+std::uint64_t mib(std::uint64_t bytes) { return (bytes + (1u << 20) - 1) >> 20; }
 
 result<std::shared_ptr<const loaded_model>> load(const stored_model& from) {
   auto file = model::gguf_file::open(from.path);
@@ -32,10 +39,13 @@ result<std::shared_ptr<const loaded_model>> model_cache::get(const std::string& 
   if (auto there = find(*wanted)) return there;
   const std::scoped_lock one_load{loading_};
   if (auto there = find(*wanted)) return there;
+  if (auto room = make_room(*wanted); !room) return room.error();
   auto loaded = load(*wanted);
   if (!loaded) return loaded.error();
-  base::log_info("models", "loaded {} ({} MB)", name, (*loaded)->weights->bytes() >> 20);
-  return keep(*loaded);
+  base::log_info("models", "loaded {} ({} MiB)", name, (*loaded)->weights->bytes() >> 20);
+  const std::scoped_lock lock{mutex_};
+  kept_.insert(kept_.begin(), *loaded);
+  return *loaded;
 }
 
 std::shared_ptr<const loaded_model> model_cache::find(const stored_model& wanted) {
@@ -49,17 +59,35 @@ std::shared_ptr<const loaded_model> model_cache::find(const stored_model& wanted
   return kept_.front();
 }
 
-std::shared_ptr<const loaded_model> model_cache::keep(std::shared_ptr<const loaded_model> one) {
+// Before the load, so that the old and the new one never stand in memory together. Weights take
+// about what their file does.
+result<> model_cache::make_room(const stored_model& wanted) {
+  if (wanted.bytes > bytes_max_)
+    return error{
+        errc::failed_precondition,
+        fmt::format(
+            "model '{}' takes {} MiB, and {} MiB are set aside for models", wanted.name,
+            mib(wanted.bytes), mib(bytes_max_)),
+        "raise models_mib of the node"};
   const std::scoped_lock lock{mutex_};
-  std::erase_if(kept_, [&](const auto& old) { return old->from.name == one->from.name; });
-  kept_.insert(kept_.begin(), one);
-  std::uint64_t bytes = 0;
-  const auto too_many = std::ranges::find_if(kept_, [&](const auto& k) {
-    bytes += k->weights->bytes();
-    return bytes > bytes_max_ && k != kept_.front();
-  });
-  kept_.erase(too_many, kept_.end());
-  return one;
+  std::uint64_t bytes = wanted.bytes;
+  for (const auto& one : kept_) bytes += one->from.bytes;
+  // Nobody gets hold of an unused one while the lock is held.
+  while (bytes > bytes_max_) {
+    const auto unused = std::find_if(
+        kept_.rbegin(), kept_.rend(), [](const auto& one) { return one.use_count() == 1; });
+    if (unused == kept_.rend())
+      return error{
+          errc::resource_exhausted,
+          fmt::format(
+              "model '{}' takes {} MiB; of the {} MiB set aside for models, {} MiB are in use",
+              wanted.name, mib(wanted.bytes), mib(bytes_max_), mib(bytes - wanted.bytes)),
+          "try again when other models have answered"};
+    bytes -= (*unused)->from.bytes;
+    base::log_info("models", "dropped {} to make room", (*unused)->from.name);
+    kept_.erase(std::next(unused).base());
+  }
+  return {};
 }
 
 void model_cache::release(const std::shared_ptr<const loaded_model>& one) {

@@ -1,5 +1,5 @@
 // Models in memory, shared by everything on the node that generates. A model is loaded on first use
-// and dropped, least recently used first, when another needs its room.
+// and dropped when another needs its room: those that nobody uses, least recently used first.
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -29,11 +29,12 @@ struct loaded_model {
 // there; two loads never run at once.
 class model_cache {
  public:
-  // `bytes_max`: what the models kept here may take together; one model is always kept.
+  // `bytes_max`: what all models here may take together, those in use included.
   model_cache(const model_store& store, std::uint64_t bytes_max)
       : store_(store), bytes_max_(bytes_max) {}
 
-  // not_found (with what there is), corrupt or unsupported from the file.
+  // not_found (with what there is), corrupt or unsupported from the file; failed_precondition: it
+  // can never fit; resource_exhausted: not beside those in use.
   base::result<std::shared_ptr<const loaded_model>> get(const std::string& name);
   // Keeps it no longer unless somebody else has it; the caller's own is left out of account.
   void release(const std::shared_ptr<const loaded_model>& one);
@@ -42,11 +43,12 @@ class model_cache {
   const model_store& store_;
   const std::uint64_t bytes_max_;
   std::shared_ptr<const loaded_model> find(const stored_model& wanted);
-  std::shared_ptr<const loaded_model> keep(std::shared_ptr<const loaded_model> one);
+  base::result<> make_room(const stored_model& wanted);
 
   std::mutex loading_;
-  std::mutex mutex_;                                       // of kept_; taken last
-  std::vector<std::shared_ptr<const loaded_model>> kept_;  // most recently used first
+  std::mutex mutex_;  // of kept_; taken last
+  // Most recently used first; an older file's under the same name, too, while somebody uses it.
+  std::vector<std::shared_ptr<const loaded_model>> kept_;
 };
 
 }  // namespace dlls::actors

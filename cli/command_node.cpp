@@ -22,6 +22,7 @@ actors::home_options options_from(const settings& all) {
   options.models = all.models;
   options.name = all.node_name;
   options.threads = all.threads;
+  options.model_bytes_max = std::uint64_t{all.models_mib} << 20;
   options.cache_bytes = std::uint64_t{all.cache_mib} << 20;
   return options;
 }
@@ -118,7 +119,7 @@ void add_node(program& to) {
     join_flags join;
     std::string name, state, models, http, link;
     bool make_key = false;
-    unsigned threads = 0, cache_mib = 0;
+    unsigned threads = 0, models_mib = 0, cache_mib = 0;
   };
   auto given = std::make_shared<flags>();
   const auto apply = [given](settings& all) {
@@ -126,6 +127,7 @@ void add_node(program& to) {
     if (!given->state.empty()) all.node_state = given->state;
     if (!given->models.empty()) all.models = given->models;
     if (given->threads) all.threads = given->threads;
+    if (given->models_mib) all.models_mib = given->models_mib;
     if (given->cache_mib) all.cache_mib = given->cache_mib;
   };
   auto* node = add_command(
@@ -170,6 +172,9 @@ void add_node(program& to) {
     command->add_option("--models", given->models, "folder of GGUF files (default <home>/models)")
         ->check(CLI::ExistingDirectory);
     command->add_option("--threads", given->threads, "for computing (default: one a core)");
+    command->add_option(
+        "--models-mib", given->models_mib,
+        "memory for loaded models (default: three quarters of the machine's)");
     command->add_option(
         "--cache-mib", given->cache_mib,
         "memory for the answers that run on one model, and for prefixes (default 1024)");

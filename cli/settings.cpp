@@ -91,6 +91,7 @@ std::map<std::string, std::map<std::string, member>> members_of(settings& all) {
         {"state", all.node_state},
         {"models", all.models},
         {"threads", all.threads},
+        {"models_mib", all.models_mib},
         {"cache_mib", all.cache_mib}}},
   };
 }

@@ -4,7 +4,8 @@
 //   [client]       url = "http://127.0.0.1:8080"   key_file = "..."
 //   [http]         address, port, behind_proxy, certificate, key
 //   [coordinator]  name, link_address, link_port, state
-//   [node]         name, coordinator ("host:port"), state, models, threads, cache_mib
+//   [node]         name, coordinator ("host:port"), state, models, threads, models_mib,
+//                  cache_mib
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -34,6 +35,7 @@ struct settings {
   std::string coordinator = "127.0.0.1:7443";
   std::filesystem::path node_state, models;
   unsigned threads = 0;
+  unsigned models_mib = 0;
   unsigned cache_mib = 1024;
 };
 

@@ -43,11 +43,12 @@ class listener final : public caf::event_based_actor {
 constexpr std::uint32_t tokens_asked = 24;
 
 std::shared_ptr<ear> ask(
-    world& w, std::uint64_t request, std::string prompt, std::string schema = "") {
+    world& w, std::uint64_t request, std::string prompt, std::string schema = "",
+    std::string model = "tiny") {
   auto listening = std::make_shared<ear>();
   struct actors::start_generation order;  // not the function that starts a job of that kind
   order.request = request;
-  order.spec.model = "tiny";
+  order.spec.model = std::move(model);
   order.spec.prompt = std::move(prompt);
   order.spec.tokens_max = tokens_asked;
   order.spec.schema = std::move(schema);
@@ -220,6 +221,23 @@ TEST_CASE("a model that nobody asks for is released, and loaded again when someb
   CHECK_FALSE(loaded.expired());
   w.advance(keep);
   CHECK(loaded.expired());
+  CHECK(ask(w, 3, "hello")->reason == "length");
+}
+
+TEST_CASE("a model that is loaded and idle makes room for another that somebody asks for") {
+  world w{seed_or(26)};
+  auto& home = add_answering_node(w);
+  const auto folder = home.services.models->folder();
+  std::filesystem::copy_file(folder / "tiny.gguf", folder / "other.gguf");
+  home.services.models->refresh();
+  // Room for one of them.
+  const auto bytes = std::filesystem::file_size(folder / "tiny.gguf");
+  home.services.cache = std::make_shared<actors::model_cache>(*home.services.models, bytes * 3 / 2);
+  restart(w, home);
+  CHECK(ask(w, 1, "hello")->reason == "length");
+  const std::weak_ptr<const actors::loaded_model> first = home.services.cache->get("tiny").value();
+  CHECK(ask(w, 2, "hello", "", "other")->reason == "length");
+  CHECK(first.expired());
   CHECK(ask(w, 3, "hello")->reason == "length");
 }
 
