@@ -49,6 +49,12 @@ std::string_view name(errc code) noexcept {
   return "unknown";
 }
 
+error error::about(std::string which) const {
+  auto same = *this;
+  same.param = std::move(which);
+  return same;
+}
+
 std::string error::text() const {
   auto text = fmt::format("{}: {}", name(code), message);
   return hint.empty() ? text : fmt::format("{} ({})", text, hint);

@@ -1,6 +1,7 @@
 // Expected failures: a code a program can branch on, and a sentence a person can act on.
 #pragma once
 #include <boost/system/result.hpp>
+#include <cstdint>
 #include <ostream>
 #include <stdexcept>
 #include <string>
@@ -37,14 +38,20 @@ std::string_view name(errc code) noexcept;
 
 // A value type; owns its text. The message is one sentence without a trailing full stop; where
 // there is a way out, `hint` says it ("run `dlls enroll` on the coordinator for a new token").
+// `param` is the part of the caller's input that is meant, as the HTTP interface names it
+// ("tools[3].function.name"). `retry_after_s`, where it is known: when trying again may help.
 struct error {
   errc code = errc::internal;
   std::string message;
   std::string hint;
+  std::string param;
+  std::uint32_t retry_after_s = 0;  // 0: unknown
 
   error() = default;
   error(errc c, std::string m, std::string h = {})
       : code(c), message(std::move(m)), hint(std::move(h)) {}
+  // The same error, said of a part of the input.
+  error about(std::string which) const;
   // "not_found: no model 'x' (hint)"
   std::string text() const;
   friend bool operator==(const error&, const error&) = default;

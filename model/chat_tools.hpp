@@ -1,6 +1,5 @@
 // Functions that a client offers a chat model, and the calls that the model makes of them.
 #pragma once
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,14 +22,20 @@ enum class tool_form {
 struct chat_tool {
   std::string name;
   // The client's JSON, written as the models know it.
-  std::string line;      // {"type": "function", "function": {...}} in one line
-  std::string indented;  // the same, four spaces deep
-  std::string function;  // the inner object in one line
+  std::string line;        // {"type": "function", "function": {...}} in one line
+  std::string indented;    // the same, four spaces deep
+  std::string function;    // the inner object in one line
+  std::string parameters;  // the schema of its arguments; empty: none was given
+  bool strict = false;     // the schema is to be kept to
 };
 
+// 1 to 64 of [A-Za-z0-9_-].
+bool is_tool_name(std::string_view name);
+
 // OpenAI's `tools`: an array of {"type": "function", "function": {"name", "description",
-// "parameters"}}. invalid_argument: no such thing, a name that is not 1 to 64 of [A-Za-z0-9_-], a
-// name twice, more than 128 tools, or nesting beyond 32.
+// "parameters", "strict"}}. invalid_argument, about the place ("tools[3].function.name"): no such
+// thing, a name that is not 1 to 64 of [A-Za-z0-9_-], a name twice, more than 128 tools, or nesting
+// beyond 32.
 base::result<std::vector<chat_tool>> parse_chat_tools(std::string_view json);
 
 struct tool_call {
@@ -38,17 +43,5 @@ struct tool_call {
   std::string name;       //
   std::string arguments;  // a JSON object, as text
 };
-
-// An answer taken apart, in OpenAI's shape: finish_reason "tool_calls" where there are calls.
-struct tool_answer {
-  std::string content;  // what is no call; as it was where there are none
-  std::vector<tool_call> calls;
-};
-
-// Never fails: what does not parse as a call stays content. A call without the family's markers
-// (they may be special tokens, which a decoded text lacks) counts only when it names a tool that
-// was offered and nothing stands around it.
-tool_answer parse_tool_calls(
-    tool_form form, std::string_view text, std::span<const chat_tool> offered);
 
 }  // namespace dlls::model

@@ -71,7 +71,7 @@ base::result<sequence> engine::begin(generation_request request) const {
 base::result<engine::sequence_id> engine::add(sequence answer, const std::string& owner) {
   if (answer.tokens_max() > cache_tokens())
     return error{
-        errc::resource_exhausted,
+        errc::invalid_argument,
         fmt::format(
             "prompt and answer may take {} tokens, the memory for this model holds {}",
             answer.tokens_max(), cache_tokens()),
@@ -80,9 +80,7 @@ base::result<engine::sequence_id> engine::add(sequence answer, const std::string
   for (const auto& m : waiting_) tokens += m->tokens_to_go();
   if (waiting_.size() >= limits_.waiting_max ||
       (!waiting_.empty() && tokens > limits_.waiting_tokens_max))
-    return error{
-        errc::resource_exhausted, "the node is answering as many prompts as it can",
-        fmt::format("try again in about {} seconds", backlog() / std::chrono::seconds{1} + 1)};
+    return busy();
   // Whoever comes back begins where those are who are being served, not before them.
   const auto active = [&](const std::string& who) {
     const auto is = [&](const auto& m) { return m->owner == who; };
@@ -329,6 +327,15 @@ engine_load engine::load() const noexcept {
   now.pages = pool_->pages();
   now.pages_free = pool_->available();
   return now;
+}
+
+base::error engine::busy() const {
+  const auto seconds = backlog() / std::chrono::seconds{1} + 1;
+  error why{
+      errc::resource_exhausted, "the node is answering as many prompts as it can",
+      fmt::format("try again in about {} seconds", seconds)};
+  why.retry_after_s = static_cast<std::uint32_t>(seconds);
+  return why;
 }
 
 std::chrono::microseconds engine::backlog() const noexcept {

@@ -66,8 +66,8 @@ class engine {
   // As sequence::begin, for add(): an answer without max_tokens ends where the cache does. Any
   // thread.
   base::result<sequence> begin(generation_request request) const;
-  // resource_exhausted: too long for the whole cache, or too many wait: the hint says when to try
-  // again. `owner`: whom it is served to, for fairness.
+  // invalid_argument: too long for the whole cache; resource_exhausted: too many wait, with the
+  // time after which to try again. `owner`: whom it is served to, for fairness.
   base::result<sequence_id> add(sequence answer, const std::string& owner);
   // It is gone before the next step. No effect on one that has ended.
   void cancel(sequence_id who) noexcept;
@@ -110,6 +110,7 @@ class engine {
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
       const engine_limits& limits, std::uint32_t pages);
   std::uint64_t cache_tokens() const noexcept;
+  base::error busy() const;
   void admit();
   bool before(const member& a, const member& b) const;
   bool find_room(member& m, std::size_t tokens);

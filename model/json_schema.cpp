@@ -120,10 +120,12 @@ struct part {
 
 class compiler {
  public:
-  compiler(const json::value& root, const json_schema_limits& limits)
-      : limits_(limits), root_(root), to_(limits.states_max), rules_(add_json_rules(to_)) {}
+  compiler(
+      const json::value& root, const json_schema_limits& limits, grammar_builder& to,
+      const json_rules& rules)
+      : limits_(limits), root_(root), to_(to), rules_(rules) {}
 
-  base::result<grammar> compile() {
+  grammar_state compile() {
     const auto start = rule({&root_, "#", 0});
     // A queue instead of recursion: a chain of $ref is as long as it likes.
     while (!waiting_.empty()) {
@@ -131,7 +133,7 @@ class compiler {
       waiting_.pop_front();
       add(next, state);
     }
-    return std::move(to_).build(start);
+    return start;
   }
 
  private:
@@ -153,8 +155,8 @@ class compiler {
 
   const json_schema_limits& limits_;
   const json::value& root_;
-  grammar_builder to_;
-  const json_rules rules_;
+  grammar_builder& to_;
+  const json_rules& rules_;
   std::unordered_map<const json::value*, grammar_state> known_;
   std::deque<std::pair<part, grammar_state>> waiting_;
   std::size_t properties_ = 0, text_bytes_ = 0, enum_values_ = 0, alternatives_ = 0;
@@ -369,20 +371,35 @@ void compiler::add_array(const part& of, grammar_state start) {
 
 }  // namespace
 
-base::result<grammar> json_schema_grammar(
-    std::string_view schema, const json_schema_limits& limits) {
+grammar_state add_json_schema(
+    grammar_builder& to, const json_rules& rules, std::string_view schema,
+    const json_schema_limits& limits) {
   json::parse_options options;
   options.max_depth = parse_depth_max;
   boost::system::error_code wrong;
   const auto root = json::parse({schema.data(), schema.size()}, wrong, {}, options);
-  if (wrong) return error{errc::invalid_argument, "the schema is no JSON: " + wrong.message()};
+  if (wrong)
+    throw failure{error{errc::invalid_argument, "the schema is no JSON: " + wrong.message()}};
   try {
-    auto made = compiler{root, limits}.compile();
+    return compiler{root, limits, to, rules}.compile();
+  } catch (const failure& why) {
+    const auto& known = why.why().message;
+    if (known.starts_with("schema")) throw;
+    throw failure{error{why.why().code, "schema at #: " + known}};
+  }
+}
+
+base::result<grammar> json_schema_grammar(
+    std::string_view schema, const json_schema_limits& limits) {
+  try {
+    grammar_builder to{limits.states_max};
+    const auto rules = add_json_rules(to);
+    const auto start = add_json_schema(to, rules, schema, limits);
+    auto made = std::move(to).build(start);
     if (!made) return error{made.error().code, "schema at #: " + made.error().message};
     return made;
   } catch (const failure& why) {
-    const auto& known = why.why().message;
-    return error{why.why().code, known.starts_with("schema") ? known : "schema at #: " + known};
+    return why.why();
   }
 }
 

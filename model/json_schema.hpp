@@ -18,7 +18,7 @@
 #include <string_view>
 
 #include "base/error.hpp"
-#include "model/grammar.hpp"
+#include "model/json_rules.hpp"
 
 namespace dlls::model {
 
@@ -37,6 +37,12 @@ struct json_schema_limits {              // OpenAI's, but for the last three
 // place, a JSON pointer: "schema at #/properties/a: ...".
 base::result<grammar> json_schema_grammar(
     std::string_view schema, const json_schema_limits& limits = {});
+
+// The same as a rule of a larger grammar, whose builder add_json_rules() went into first. Throws
+// base::failure; states_max is the builder's.
+grammar_state add_json_schema(
+    grammar_builder& to, const json_rules& rules, std::string_view schema,
+    const json_schema_limits& limits = {});
 
 // The schema of "json_object" mode: any object.
 inline constexpr std::string_view any_json_object = R"({"type":"object"})";

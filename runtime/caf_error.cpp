@@ -19,9 +19,15 @@ base::error ours(const caf::error& e) {
   const auto& context = e.context();
   base::error result;
   if (e.code() > 0 && e.code() <= last_code) result.code = static_cast<base::errc>(e.code());
-  if (context.match_elements<std::string, std::string>()) {
+  const bool detailed =
+      context.match_elements<std::string, std::string, std::string, std::uint32_t>();
+  if (detailed || context.match_elements<std::string, std::string>()) {
     result.message = context.get_as<std::string>(0);
     result.hint = context.get_as<std::string>(1);
+  }
+  if (detailed) {
+    result.param = context.get_as<std::string>(2);
+    result.retry_after_s = context.get_as<std::uint32_t>(3);
   }
   if (result.message.empty()) result.message = "an error without a message";
   return result;
@@ -64,7 +70,12 @@ base::error from_sec(caf::sec code, const std::string& text, std::string_view wh
 
 caf::error to_caf(const base::error& e) {
   const auto code = e.code == base::errc::ok ? base::errc::internal : e.code;
-  return {static_cast<std::uint8_t>(code), our_category, caf::make_message(e.message, e.hint)};
+  // The short form is what every version of the protocol reads.
+  const bool brief = e.param.empty() && e.retry_after_s == 0;
+  return {
+      static_cast<std::uint8_t>(code), our_category,
+      brief ? caf::make_message(e.message, e.hint)
+            : caf::make_message(e.message, e.hint, e.param, e.retry_after_s)};
 }
 
 base::error from_caf(const caf::error& e, std::string_view who) {

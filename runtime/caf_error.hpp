@@ -1,4 +1,4 @@
-// base::error as CAF carries it, and back. Between two nodes an error keeps code, message and hint.
+// base::error as CAF carries it, and back. Between two nodes an error keeps all it has.
 #pragma once
 #include <string_view>
 
@@ -11,7 +11,7 @@ class actor_system_config;
 
 namespace dlls::runtime {
 
-// Category "dlls", the code as it is, message and hint as context. An error with code `ok` becomes
+// Category "dlls", the code as it is, the rest as context. An error with code `ok` becomes
 // `internal`: an error is never nothing.
 caf::error to_caf(const base::error& e);
 

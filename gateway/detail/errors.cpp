@@ -1,5 +1,6 @@
 #include "gateway/detail/errors.hpp"
 
+#include <algorithm>
 #include <boost/json/serialize.hpp>
 #include <boost/json/value.hpp>
 
@@ -10,8 +11,9 @@ namespace {
 
 using base::errc;
 
-// The SDK gives up at once when a wait is longer than 120 s, so ours stay well below.
-constexpr int retry_after_s = 5;
+constexpr std::uint32_t retry_after_default_s = 5;
+// OpenAI's SDK takes no notice of a longer wait and tries again at once.
+constexpr std::uint32_t retry_after_max_s = 60;
 
 struct mapping {
   unsigned status;
@@ -72,7 +74,7 @@ api_error api_error_of(const base::error& why) {
   if (ours) base::log_error("gateway", "{}", why.text());
   auto message = ours ? "something failed on our side; the server's log has it" : why.message;
   if (!ours && !why.hint.empty()) message += " (" + why.hint + ")";
-  return {status, std::move(message), type, {}, code};
+  return {status, std::move(message), type, why.param, code, why.retry_after_s};
 }
 
 api_error bad_request(std::string message, std::string param, std::string code) {
@@ -100,8 +102,10 @@ response to_response(const api_error& why) {
   response out;
   out.status = why.status;
   out.body = envelope(why);
-  if (why.status == 429 || why.status == 503)
-    out.headers.emplace_back("retry-after", std::to_string(retry_after_s));
+  if (why.status == 429 || why.status == 503) {
+    const auto wait = why.retry_after_s ? why.retry_after_s : retry_after_default_s;
+    out.headers.emplace_back("retry-after", std::to_string(std::min(wait, retry_after_max_s)));
+  }
   if (why.status == 409) out.headers.emplace_back("x-should-retry", "false");
   if (why.status == 401) out.headers.emplace_back("www-authenticate", "Bearer");
   return out;

@@ -11,9 +11,10 @@ namespace dlls::gateway::detail {
 struct api_error {
   unsigned status = 500;
   std::string message;
-  std::string type;   // "invalid_request_error", "server_error", ...
-  std::string param;  // "messages[0].content"; empty: null
-  std::string code;   // "model_not_found"; empty: null
+  std::string type;                 // "invalid_request_error", "server_error", ...
+  std::string param;                // "messages[0].content"; empty: null
+  std::string code;                 // "model_not_found"; empty: null
+  std::uint32_t retry_after_s = 0;  // of 429 and 503; 0: a default
 };
 
 // By the table in backend.hpp. Texts of `internal` and `io` are logged and replaced.

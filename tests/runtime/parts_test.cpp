@@ -39,8 +39,11 @@ TEST_CASE("announced types have their wire name in the actor system") {
 
 TEST_CASE("errors survive the way to CAF and back, and foreign ones are translated") {
   for (int code = 1; code <= static_cast<int>(base::errc::unsupported); ++code) {
-    const base::error e{static_cast<base::errc>(code), "message " + std::to_string(code), "hint"};
+    base::error e{static_cast<base::errc>(code), "message " + std::to_string(code), "hint"};
     CHECK(rt::from_caf(rt::to_caf(e)) == e);
+    e.retry_after_s = 7;
+    CHECK(rt::from_caf(rt::to_caf(e)) == e);
+    CHECK(rt::from_caf(rt::to_caf(e.about("tools[3]"))) == e.about("tools[3]"));
   }
   CHECK(rt::from_caf(rt::to_caf({base::errc::ok, "m"})).code == base::errc::internal);
   CHECK(rt::from_caf(caf::error{200, caf::atom("dlls")}).code == base::errc::internal);

@@ -21,9 +21,10 @@ constexpr std::size_t notice_bytes_max = 4u << 10;
 
 constexpr std::string_view error_answer = "@<>+@error";
 
-// Contexts that an error may have: none, a message, a message and a hint.
+// Contexts that an error may have: none, CAF's own text, what to_caf() adds.
 bool is_harmless_context(std::string_view signature) {
-  return signature == "@<>" || signature == "@<>+@str" || signature == "@<>+@str+@str";
+  return signature == "@<>" || signature == "@<>+@str" || signature == "@<>+@str+@str" ||
+         signature == "@<>+@str+@str+@str+@u32";
 }
 
 class reader {

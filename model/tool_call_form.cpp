@@ -1,0 +1,77 @@
+#include "model/tool_call_form.hpp"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "model/json_schema.hpp"
+
+namespace dlls::model {
+using base::errc;
+using base::error;
+using base::failure;
+
+namespace {
+
+struct spelling {
+  std::string_view opening, arguments_key, after;
+};
+
+spelling spelling_of(tool_form form) {
+  switch (form) {
+    case tool_form::hermes:
+      return {"<tool_call>\n", "arguments", "\n</tool_call>"};
+    case tool_form::smollm:
+      return {"<tool_call>[", "arguments", "]</tool_call>"};
+    case tool_form::mistral:
+      return {"[TOOL_CALLS][", "arguments", "]"};
+    case tool_form::llama3:
+    case tool_form::gemma:
+      return {"", "parameters", ""};
+    case tool_form::none:
+      break;
+  }
+  throw failure{error{
+      errc::unsupported, "this model's template has no form for tools",
+      "use a model that was trained to call functions"}};
+}
+
+// Objects without a schema of their own are empty, as OpenAI has it.
+constexpr std::string_view no_arguments = R"({"type":"object","properties":{}})";
+
+grammar_state add_arguments(
+    grammar_builder& to, const json_rules& rules, const chat_tool& tool, std::size_t index) {
+  try {
+    return add_json_schema(
+        to, rules, tool.parameters.empty() ? no_arguments : std::string_view{tool.parameters});
+  } catch (const failure& why) {
+    if (why.why().code == errc::unsupported && !tool.strict) return rules.object;
+    throw failure{why.why().about(fmt::format("tools[{}].function.parameters", index))};
+  }
+}
+
+}  // namespace
+
+base::result<tool_call_form> required_tool_call(
+    tool_form form, std::span<const chat_tool> offered) {
+  try {
+    const auto spelled = spelling_of(form);
+    grammar_builder to{json_schema_limits{}.states_max};
+    const auto rules = add_json_rules(to);
+    const auto start = to.add(), closing = to.add();
+    to.end(to.spell(closing, fmt::format("}}{}", spelled.after)));
+    for (std::size_t i = 0; i < offered.size(); ++i) {
+      const auto arguments = add_arguments(to, rules, offered[i], i);
+      const auto front =
+          fmt::format(R"({{"name": "{}", "{}": )", offered[i].name, spelled.arguments_key);
+      to.call(to.spell(start, front), arguments, closing);
+    }
+    auto made = std::move(to).build(start);
+    if (!made) return made.error().about("tools");
+    return tool_call_form{{std::string{spelled.opening}, true}, std::move(*made)};
+  } catch (const failure& why) {
+    return why.why();
+  }
+}
+
+}  // namespace dlls::model

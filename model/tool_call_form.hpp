@@ -1,0 +1,26 @@
+// Answers that have to be a call.
+#pragma once
+#include <span>
+#include <string>
+
+#include "base/error.hpp"
+#include "model/chat_tools.hpp"
+#include "model/grammar.hpp"
+#include "model/tokenizer.hpp"
+
+namespace dlls::model {
+
+// One call in the family's form.
+struct tool_call_form {
+  text_part opening;  // follows the prompt, the answer follows it; tool_call_reader reads both
+  grammar rules;      // of the answer
+};
+
+// A call of one of `offered` (at least one). Its arguments keep to the function's schema; where
+// that has a keyword that json_schema_grammar does not know, and is not strict, they are any
+// object. unsupported: the family has no form for calls. Else as json_schema_grammar, about the
+// place
+// ("tools[3].function.parameters").
+base::result<tool_call_form> required_tool_call(tool_form form, std::span<const chat_tool> offered);
+
+}  // namespace dlls::model

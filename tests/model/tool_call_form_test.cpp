@@ -1,0 +1,88 @@
+#include "model/tool_call_form.hpp"
+
+#include <catch2/catch.hpp>
+#include <memory>
+
+#include "model/grammar_matcher.hpp"
+#include "model/tool_call_reader.hpp"
+
+namespace dlls::model {
+namespace {
+using base::errc;
+
+std::vector<chat_tool> tools(std::string_view json) { return parse_chat_tools(json).value(); }
+
+const std::string both =
+    R"([{"type":"function","function":{"name":"get_weather","parameters":{"type":"object",)"
+    R"("properties":{"city":{"$ref":"#/$defs/city"}},"required":["city"],)"
+    R"("$defs":{"city":{"enum":["Oslo","Rome"]}}}}},)"
+    R"({"type":"function","function":{"name":"get_time"}}])";
+
+bool accepts(const tool_call_form& form, std::string_view bytes) {
+  grammar_matcher text{std::make_shared<const grammar>(form.rules)};
+  for (const char c : bytes)
+    if (!text.push(static_cast<std::uint8_t>(c))) return false;
+  return text.complete();
+}
+
+std::string with_parameters(std::string_view schema, bool strict) {
+  return R"([{"type":"function","function":{"name":"f","strict":)" +
+         std::string{strict ? "true" : "false"} + R"(,"parameters":)" + std::string{schema} + "}}]";
+}
+}  // namespace
+
+TEST_CASE("a required call is one of the functions offered, with arguments of its schema") {
+  struct family {
+    tool_form form;
+    std::string key, after;
+  };
+  const auto [form, key, after] = GENERATE(
+      family{tool_form::hermes, "arguments", "\n</tool_call>"},
+      family{tool_form::smollm, "arguments", "]</tool_call>"},
+      family{tool_form::mistral, "arguments", "]"}, family{tool_form::llama3, "parameters", ""},
+      family{tool_form::gemma, "parameters", ""});
+  const auto offered = tools(both);
+  const auto made = required_tool_call(form, offered).value();
+  const auto call = [&, key = key, after = after](std::string name, std::string arguments) {
+    return R"({"name": ")" + name + R"(", ")" + key + R"(": )" + arguments + "}" + after;
+  };
+  for (const auto& text :
+       {call("get_weather", R"({"city":"Oslo"})"), call("get_weather", R"({"city": "Rome"})"),
+        call("get_time", "{}")}) {
+    INFO(text);
+    CHECK(accepts(made, text));
+    const auto read = parse_tool_calls(form, made.opening.text + text, offered);
+    CHECK(read.content.empty());
+    CHECK(read.calls.size() == 1);
+  }
+  for (const auto& text :
+       {call("get_weather", "{}"), call("get_weather", R"({"city":"Bonn"})"),
+        call("get_time", R"({"city":"Oslo"})"), call("launch", "{}"), std::string{"Sure!"},
+        call("get_time", "{}") + "."})
+    CHECK_FALSE(accepts(made, text));
+}
+
+TEST_CASE("a schema past the grammar is any object, unless it is strict") {
+  const auto loose = tools(with_parameters(R"({"type":"string","pattern":"a+"})", false));
+  const auto made = required_tool_call(tool_form::llama3, loose).value();
+  CHECK(accepts(made, R"({"name": "f", "parameters": {"x": [1]}})"));
+  CHECK_FALSE(accepts(made, R"({"name": "f", "parameters": 1})"));
+  const auto strict = tools(with_parameters(R"({"type":"string","pattern":"a+"})", true));
+  const auto refused = required_tool_call(tool_form::llama3, strict);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::unsupported);
+  CHECK(refused.error().param == "tools[0].function.parameters");
+}
+
+TEST_CASE("what cannot be required is refused") {
+  const auto wrong = tools(with_parameters(R"({"type":"nothing"})", false));
+  const auto refused = required_tool_call(tool_form::llama3, wrong);
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().code == errc::invalid_argument);
+  CHECK(refused.error().param == "tools[0].function.parameters");
+  const auto no_form = required_tool_call(tool_form::none, tools(both));
+  REQUIRE_FALSE(no_form);
+  CHECK(no_form.error().code == errc::unsupported);
+}
+
+}  // namespace dlls::model
