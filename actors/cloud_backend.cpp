@@ -28,7 +28,12 @@ constexpr auto local_answer = 30s;
 generation_spec to_spec(const gateway::generate_request& request) {
   generation_spec spec;
   spec.model = request.model;
-  for (const auto& one : request.messages) spec.turns.emplace_back(one.role, one.content);
+  for (const auto& one : request.messages) {
+    auto& turn = spec.turns.emplace_back(one.role, one.content);
+    turn.answers = one.tool_call_id;
+    for (const auto& call : one.tool_calls)
+      turn.calls.emplace_back(call.id, call.name, call.arguments);
+  }
   if (!request.chat) spec.prompt = request.prompt;
   spec.tokens_max = request.max_tokens.value_or(0);
   spec.temperature = static_cast<float>(request.temperature);
@@ -43,6 +48,10 @@ generation_spec to_spec(const gateway::generate_request& request) {
   for (const auto& [token, value] : request.logit_bias)
     spec.logit_bias.push_back({static_cast<std::int32_t>(token), static_cast<float>(value)});
   spec.schema = request.schema;
+  spec.offer.tools = request.tools;
+  spec.offer.required = request.call_required;
+  spec.offer.name = request.call_name;
+  spec.offer.parallel = request.parallel_calls;
   if (request.logprobs) spec.logprobs = static_cast<std::int32_t>(request.top_logprobs);
   return spec;
 }

@@ -33,10 +33,11 @@ gateway::token_logprob to_gateway(const token_info& info) {
   return made;
 }
 
-gateway::token_delta to_delta(std::string text, const std::vector<token_info>& logprobs) {
+gateway::token_delta to_delta(const piece& from) {
   gateway::token_delta delta;
-  delta.text = std::move(text);
-  for (const auto& one : logprobs) delta.logprobs.push_back(to_gateway(one));
+  delta.text = from.text;
+  for (const auto& one : from.calls) delta.calls.push_back({one.id, one.name, one.arguments});
+  for (const auto& one : from.logprobs) delta.logprobs.push_back(to_gateway(one));
   return delta;
 }
 
@@ -168,8 +169,8 @@ runtime::task<> door::feed(generate request, std::shared_ptr<gateway::generation
       sink->failed(error{errc::internal, "the node's answer has no end"});
       co_return;
     }
-    if (!got->text.empty() || !got->logprobs.empty())
-      sink->delta(to_delta(std::move(got->text), got->logprobs));
+    if (!got->text.empty() || !got->logprobs.empty() || !got->calls.empty())
+      sink->delta(to_delta(*got));
     if (got->finish_reason.empty()) continue;
     gateway::generate_done end;
     end.finish_reason = got->finish_reason;

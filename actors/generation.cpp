@@ -2,40 +2,90 @@
 
 #include "base/random.hpp"
 #include "model/json_schema.hpp"
+#include "model/tool_call_form.hpp"
 
 namespace dlls::actors {
+using base::errc;
+using base::error;
 using base::result;
 
 namespace {
 
-result<std::vector<model::token_id>> prompt_of(
-    const loaded_model& on, const generation_spec& spec) {
-  if (spec.turns.empty()) return on.vocabulary->encode_prompt(spec.prompt, true);
+std::vector<model::chat_message> messages_of(const generation_spec& spec) {
   std::vector<model::chat_message> messages;
-  for (const auto& turn : spec.turns) messages.emplace_back(turn.role, turn.content);
-  return model::encode_chat(*on.vocabulary, on.how, messages);
+  for (const auto& turn : spec.turns) {
+    auto& made = messages.emplace_back(turn.role, turn.content);
+    made.tool_call_id = turn.answers;
+    for (const auto& call : turn.calls)
+      made.tool_calls.push_back({call.id, call.name, call.arguments});
+  }
+  return messages;
 }
 
-result<std::optional<model::constraint>> form_of(
-    const loaded_model& on, const generation_spec& spec) {
-  if (spec.schema.empty()) return std::optional<model::constraint>{};
-  auto rules = model::json_schema_grammar(spec.schema);
-  if (!rules) return rules.error();
-  on.masks->prepare();
-  return std::optional{
-      model::constraint{std::make_shared<const model::grammar>(std::move(*rules)), on.masks}};
+// What the answer has to be, and the beginning that it is given.
+struct answer_form {
+  std::optional<model::grammar> rules;
+  model::text_part opening;
+};
+
+result<answer_form> form_of(
+    const loaded_model& on, const generation_spec& spec,
+    std::span<const model::chat_tool> offered) {
+  answer_form form;
+  if (spec.offer.required) {
+    auto call = model::required_tool_call(on.how.tools(), offered, spec.offer.name);
+    if (!call) return call.error();
+    form.rules = std::move(call->rules);
+    form.opening = std::move(call->opening);
+  } else if (!spec.schema.empty()) {
+    if (!offered.empty())
+      return error{
+          errc::unsupported, "an answer that keeps to a schema cannot be a call as well",
+          "set tool_choice to none or required"}
+          .about("response_format");
+    auto rules = model::json_schema_grammar(spec.schema);
+    if (!rules) return rules.error().about("response_format");
+    form.rules = std::move(*rules);
+  }
+  return form;
+}
+
+result<std::vector<model::token_id>> prompt_of(
+    const loaded_model& on, const generation_spec& spec, std::span<const model::chat_tool> offered,
+    const model::text_part& opening) {
+  if (spec.turns.empty()) return on.vocabulary->encode_prompt(spec.prompt, true);
+  auto parts = on.how.parts(messages_of(spec), true, offered);
+  if (!parts) return parts.error();
+  // In one part with the opening of the turn, as the model knows them.
+  if (!parts->empty() && parts->back().parse_special == opening.parse_special)
+    parts->back().text += opening.text;
+  else
+    parts->push_back(opening);
+  return on.vocabulary->encode_prompt(*parts);
 }
 
 }  // namespace
 
-result<model::generation_request> request_of(const loaded_model& on, const generation_spec& spec) {
-  auto prompt = prompt_of(on, spec);
-  if (!prompt) return prompt.error();
-  auto form = form_of(on, spec);
+result<asked_generation> request_of(const loaded_model& on, const generation_spec& spec) {
+  std::vector<model::chat_tool> offered;
+  if (!spec.offer.tools.empty()) {
+    auto tools = model::parse_chat_tools(spec.offer.tools);
+    if (!tools) return tools.error();
+    offered = std::move(*tools);
+  }
+  auto form = form_of(on, spec, offered);
   if (!form) return form.error();
-  model::generation_request request;
+  auto prompt = prompt_of(on, spec, offered, form->opening);
+  if (!prompt) return prompt.error();
+  asked_generation asked{{}, {on.how.tools(), offered}};
+  asked.reader.add(form->opening.text);
+  auto& request = asked.request;
   request.prompt = std::move(*prompt);
-  request.form = std::move(*form);
+  if (form->rules) {
+    on.masks->prepare();
+    request.form = model::constraint{
+        std::make_shared<const model::grammar>(std::move(*form->rules)), on.masks};
+  }
   if (spec.tokens_max > 0) request.max_tokens = spec.tokens_max;
   auto& how = request.how;
   for (const auto& one : spec.logit_bias) how.logit_bias.emplace_back(one.token, one.value);
@@ -49,7 +99,11 @@ result<model::generation_request> request_of(const loaded_model& on, const gener
   how.seed = spec.seed ? spec.seed : base::secure_random_u64();
   request.stop = spec.stop;
   if (spec.logprobs >= 0) request.logprobs = static_cast<std::uint32_t>(spec.logprobs);
-  return request;
+  return asked;
+}
+
+tool_call to_wire(model::tool_call call) {
+  return {base::random_id("call_"), std::move(call.name), std::move(call.arguments)};
 }
 
 token_info describe(const model::tokenizer& vocabulary, const model::generated_delta& delta) {

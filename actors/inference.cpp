@@ -23,7 +23,7 @@ namespace {
 
 struct prepared {
   std::shared_ptr<const loaded_model> on;
-  model::generation_request request;
+  asked_generation asked;
 };
 
 result<prepared> prepare(model_cache& models, const generation_spec& spec) {
@@ -39,7 +39,9 @@ result<prepared> prepare(model_cache& models, const generation_spec& spec) {
 // One answer's place: what has been made of it and not been sent. Lives in its handler's frame.
 class inference::seat {
  public:
-  seat(std::shared_ptr<room> at, model::sequence answer, const generate& order);
+  seat(
+      std::shared_ptr<room> at, model::sequence answer, model::tool_call_reader reader,
+      const generate& order);
   ~seat();
   seat(const seat&) = delete;
   seat& operator=(const seat&) = delete;
@@ -47,7 +49,8 @@ class inference::seat {
   // Whether there is something to send; if not, whoever waits is woken when there is.
   bool has_piece(time_point now) const {
     return failed_ || !piece_.finish_reason.empty() ||
-           (stream_ && !piece_.text.empty() && now - sent_ >= stream_piece_every);
+           (stream_ && !(piece_.text.empty() && piece_.calls.empty()) &&
+            now - sent_ >= stream_piece_every);
   }
   void wake_by(runtime::resolver<bool> wake) { wake_ = std::move(wake); }
   piece take(time_point now) {
@@ -57,11 +60,13 @@ class inference::seat {
   }
 
   void add(const model::tokenizer& vocabulary, const model::engine::output& made, time_point now) {
-    piece_.text += made.delta.text;
+    take(reader_.add(made.delta.text));
     if (with_logprobs_ && !vocabulary.is_end(made.delta.token))
       piece_.logprobs.push_back(describe(vocabulary, made.delta));
     if (made.reason != model::finish_reason::none) {
-      piece_.finish_reason = std::string{model::name(made.reason)};
+      take(reader_.finish());
+      const bool stopped = made.reason == model::finish_reason::stop;
+      piece_.finish_reason = stopped && called_ ? "tool_calls" : model::name(made.reason);
       piece_.prompt_tokens = made.usage.prompt_tokens;
       piece_.completion_tokens = made.usage.completion_tokens;
     }
@@ -74,6 +79,12 @@ class inference::seat {
 
  private:
   friend class room;
+  void take(model::tool_answer said) {
+    piece_.text += said.content;
+    for (auto& call : said.calls)
+      if (!std::exchange(called_, true) || parallel_)
+        piece_.calls.push_back(to_wire(std::move(call)));
+  }
   void wake_if(bool due) {
     if (!due) return;
     if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
@@ -82,8 +93,10 @@ class inference::seat {
   std::shared_ptr<room> at_;
   std::optional<model::sequence> to_add_;
   model::engine::sequence_id who_ = 0;  // once it is in the engine
+  model::tool_call_reader reader_;
   std::string owner_;
-  bool stream_, with_logprobs_;
+  bool stream_, with_logprobs_, parallel_;
+  bool called_ = false;
   actors::piece piece_;
   time_point sent_{};  // the first piece goes at once
   std::optional<error> failed_;
@@ -156,12 +169,16 @@ class inference::room {
   bool stepping_ = false;
 };
 
-inference::seat::seat(std::shared_ptr<room> at, model::sequence answer, const generate& order)
+inference::seat::seat(
+    std::shared_ptr<room> at, model::sequence answer, model::tool_call_reader reader,
+    const generate& order)
     : at_(std::move(at)),
       to_add_(std::move(answer)),
+      reader_(std::move(reader)),
       owner_(order.owner),
       stream_(order.stream),
-      with_logprobs_(order.spec.logprobs >= 0) {
+      with_logprobs_(order.spec.logprobs >= 0),
+      parallel_(order.spec.offer.parallel) {
   at_->enter(*this);
 }
 inference::seat::~seat() { at_->leave(*this); }
@@ -187,9 +204,9 @@ runtime::stream<piece> inference::answer(generate order) {
     asked = co_await runtime::offload(this, *preparing_, before);
   if (!asked) throw failure(asked.error());
   auto at = room_for(asked->on);
-  auto begun = at->begin(std::move(asked->request));
+  auto begun = at->begin(std::move(asked->asked.request));
   if (!begun) throw failure(begun.error());
-  seat mine{at, std::move(*begun), order};
+  seat mine{at, std::move(*begun), std::move(asked->asked.reader), order};
   keep_going(at);
   for (;;) {
     if (!mine.has_piece(clock().now())) {

@@ -7,10 +7,11 @@
 namespace dlls::actors {
 
 using wire_types = runtime::message_list<
-    job_ref, artifact_ref, manifest, link_account, held_job, served_model, chat_turn, bias,
-    generation_spec, alternative, token_info, hello, welcome, models_changed, fetch_input, chunk,
-    runtime::part<chunk>, ready, failed, noted, progress, offer, received, pull, release, released,
-    cancel, cancelled, status, job_status, watch, generate, piece, runtime::part<piece>>;
+    job_ref, artifact_ref, manifest, link_account, held_job, served_model, tool_call, chat_turn,
+    bias, tool_offer, generation_spec, alternative, token_info, hello, welcome, models_changed,
+    fetch_input, chunk, runtime::part<chunk>, ready, failed, noted, progress, offer, received, pull,
+    release, released, cancel, cancelled, status, job_status, watch, generate, piece,
+    runtime::part<piece>>;
 static_assert(wire_types::covers<cloud_door> && wire_types::covers<node_door>);
 
 // Limits of the link with exactly the protocol's messages allowed.

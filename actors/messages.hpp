@@ -85,8 +85,18 @@ struct served_model {
       : name(std::move(n)), bytes(b), context(c), created(at) {}
 };
 
+// A function that the model calls; `arguments` is a JSON object, as text.
+struct tool_call {
+  std::string id, name, arguments;
+  tool_call() = default;
+  tool_call(std::string i, std::string n, std::string a)
+      : id(std::move(i)), name(std::move(n)), arguments(std::move(a)) {}
+};
+
 struct chat_turn {
   std::string role, content;
+  std::vector<tool_call> calls;  // the assistant's
+  std::string answers;           // a tool's: the id of the call
   chat_turn() = default;
   chat_turn(std::string r, std::string c) : role(std::move(r)), content(std::move(c)) {}
 };
@@ -96,6 +106,15 @@ struct bias {
   float value = 0;
   bias() = default;
   bias(std::int32_t t, float v) : token(t), value(v) {}
+};
+
+// The functions that an answer may call.
+struct tool_offer {
+  std::string tools;      // OpenAI's `tools`, as text; empty: none
+  bool required = false;  // the answer is a call,
+  std::string name;       // of this one; empty: of any
+  bool parallel = true;   // else of several calls only the first counts
+  tool_offer() = default;
 };
 
 // What to generate; used by the synchronous `generate` and, as JSON, by the durable job of that
@@ -113,6 +132,7 @@ struct generation_spec {
   std::vector<bias> logit_bias;
   std::int32_t logprobs = -1;  // -1: none, else that many alternatives
   std::string schema;          // JSON schema that the answer keeps to; empty: none
+  tool_offer offer;
   generation_spec() = default;
 };
 
@@ -258,11 +278,12 @@ struct generate {
   std::string owner;    // whom it is for: owners take turns
   generate() = default;
 };
-// Some tokens of a running generation, coalesced.
+// Some tokens of a running generation, coalesced. The text is without the calls.
 struct piece {
   std::string text;
+  std::vector<tool_call> calls;  // each whole
   std::vector<token_info> logprobs;
-  std::string finish_reason;                               // of the last: stop, length
+  std::string finish_reason;                               // of the last: stop, length, tool_calls
   std::uint32_t prompt_tokens = 0, completion_tokens = 0;  // of the last
   piece() = default;
 };
@@ -295,12 +316,14 @@ DLLS_WIRE(manifest, x.artifacts, x.model, x.metrics_json)
 DLLS_WIRE(link_account, x.bytes, x.packets)
 DLLS_WIRE(held_job, x.job, x.state)
 DLLS_WIRE(served_model, x.name, x.bytes, x.context, x.created)
-DLLS_WIRE(chat_turn, x.role, x.content)
+DLLS_WIRE(tool_call, x.id, x.name, x.arguments)
+DLLS_WIRE(chat_turn, x.role, x.content, x.calls, x.answers)
+DLLS_WIRE(tool_offer, x.tools, x.required, x.name, x.parallel)
 DLLS_WIRE(bias, x.token, x.value)
 DLLS_WIRE(
     generation_spec, x.model, x.turns, x.prompt, x.tokens_max, x.temperature, x.top_p, x.min_p,
     x.repetition_penalty, x.frequency_penalty, x.presence_penalty, x.top_k, x.seed, x.stop,
-    x.logit_bias, x.logprobs, x.schema)
+    x.logit_bias, x.logprobs, x.schema, x.offer)
 DLLS_WIRE(alternative, x.text, x.logprob)
 DLLS_WIRE(token_info, x.text, x.logprob, x.top)
 DLLS_WIRE(hello, x.protocol, x.software, x.kinds, x.models, x.held)
@@ -323,7 +346,7 @@ DLLS_WIRE(status, x.job)
 DLLS_WIRE(job_status, x.held, x.seconds_left)
 DLLS_WIRE(watch, x.job, x.on)
 DLLS_WIRE(generate, x.spec, x.stream, x.owner)
-DLLS_WIRE(piece, x.text, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)
+DLLS_WIRE(piece, x.text, x.calls, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)
 #undef DLLS_WIRE
 
 }  // namespace dlls::actors

@@ -92,10 +92,40 @@ json::value to_json(const manifest& result) {
       {"metrics", result.metrics_json}};
 }
 
+namespace {
+
+json::value to_json(const chat_turn& turn) {
+  json::object made{{"role", turn.role}, {"content", turn.content}};
+  if (!turn.answers.empty()) made["tool_call_id"] = turn.answers;
+  if (!turn.calls.empty()) made["tool_calls"] = to_json(turn.calls);
+  return made;
+}
+
+json::value text_as_json(const std::string& text) {
+  return text.empty() ? json::value(nullptr) : value_or(parse_json(text), {});
+}
+
+json::value tool_choice_of(const tool_offer& offer) {
+  if (!offer.required) return "auto";
+  if (offer.name.empty()) return "required";
+  return json::object{{"type", "function"}, {"function", json::object{{"name", offer.name}}}};
+}
+
+}  // namespace
+
+json::value to_json(const std::vector<tool_call>& calls) {
+  json::array list;
+  for (const auto& call : calls)
+    list.push_back(json::object{
+        {"id", call.id},
+        {"type", "function"},
+        {"function", json::object{{"name", call.name}, {"arguments", call.arguments}}}});
+  return list;
+}
+
 json::value to_json(const generation_spec& spec) {
   json::array turns, stop, biases;
-  for (const auto& turn : spec.turns)
-    turns.push_back(json::object{{"role", turn.role}, {"content", turn.content}});
+  for (const auto& turn : spec.turns) turns.push_back(to_json(turn));
   for (const auto& text : spec.stop) stop.emplace_back(text);
   for (const auto& one : spec.logit_bias) biases.push_back(json::array{one.token, one.value});
   return json::object{
@@ -114,8 +144,10 @@ json::value to_json(const generation_spec& spec) {
       {"stop", stop},
       {"logit_bias", biases},
       {"logprobs", spec.logprobs},
-      {"schema",
-       spec.schema.empty() ? json::value(nullptr) : value_or(parse_json(spec.schema), {})}};
+      {"schema", text_as_json(spec.schema)},
+      {"tools", text_as_json(spec.offer.tools)},
+      {"tool_choice", tool_choice_of(spec.offer)},
+      {"parallel_tool_calls", spec.offer.parallel}};
 }
 
 result<std::vector<artifact_ref>> artifacts_from(const json::value& value) {
@@ -162,6 +194,25 @@ result<manifest> manifest_of(std::string_view text) {
 
 namespace {
 
+result<std::vector<tool_call>> calls_from(const json::value& object) {
+  std::vector<tool_call> calls;
+  const auto* list = member(object, "tool_calls");
+  if (!list) return calls;
+  if (!list->is_array()) return wrong("tool_calls", "a list");
+  for (const auto& item : list->get_array()) {
+    const auto* function = member(item, "function");
+    if (!function) return wrong("tool_calls", "a list of calls of functions");
+    auto id = text_member(item, "id");
+    auto name = text_member(*function, "name");
+    auto arguments = text_member(*function, "arguments");
+    if (!id) return id.error();
+    if (!name) return name.error();
+    if (!arguments) return arguments.error();
+    calls.emplace_back(std::move(*id), std::move(*name), std::move(*arguments));
+  }
+  return calls;
+}
+
 result<std::vector<chat_turn>> turns_from(const json::value& object) {
   std::vector<chat_turn> turns;
   const auto* list = member(object, "messages");
@@ -169,10 +220,16 @@ result<std::vector<chat_turn>> turns_from(const json::value& object) {
   if (!list->is_array()) return wrong("messages", "a list");
   for (const auto& item : list->get_array()) {
     auto role = text_member(item, "role");
-    auto content = text_member(item, "content");
+    auto calls = calls_from(item);
+    auto answers = text_member(item, "tool_call_id", "");
     if (!role) return role.error();
+    if (!calls) return calls.error();
+    if (!answers) return answers.error();
+    auto content = calls->empty() ? text_member(item, "content") : text_member(item, "content", "");
     if (!content) return content.error();
-    turns.emplace_back(std::move(*role), std::move(*content));
+    auto& made = turns.emplace_back(std::move(*role), std::move(*content));
+    made.calls = std::move(*calls);
+    made.answers = std::move(*answers);
   }
   return turns;
 }
@@ -229,6 +286,33 @@ result<std::string> schema_from(const json::value& object) {
   return json::serialize(*value);
 }
 
+// OpenAI's `tools`, `tool_choice` and `parallel_tool_calls`.
+result<tool_offer> offer_from(const json::value& object) {
+  tool_offer offer;
+  if (const auto* tools = member(object, "tools")) {
+    if (!tools->is_array()) return wrong("tools", "a list");
+    if (!tools->get_array().empty()) offer.tools = json::serialize(*tools);
+  }
+  if (const auto* parallel = member(object, "parallel_tool_calls")) {
+    if (!parallel->is_bool()) return wrong("parallel_tool_calls", "true or false");
+    offer.parallel = parallel->get_bool();
+  }
+  const auto* choice = member(object, "tool_choice");
+  if (!choice || *choice == "auto") return offer;
+  if (*choice == "none") {
+    offer.tools.clear();
+    return offer;
+  }
+  offer.required = true;
+  if (*choice == "required") return offer;
+  const auto* function = member(*choice, "function");
+  auto name = function ? text_member(*function, "name")
+                       : wrong("tool_choice", "none, auto, required or a function");
+  if (!name) return name.error();
+  offer.name = std::move(*name);
+  return offer;
+}
+
 result<> floats_from(const json::value& object, generation_spec& spec) {
   const std::pair<std::string_view, float*> members[] = {
       {"temperature", &spec.temperature},
@@ -266,6 +350,8 @@ result<generation_spec> generation_from(const json::value& value) {
   auto biases = biases_from(value);
   auto logprobs = logprobs_from(value);
   auto schema = schema_from(value);
+  auto offer = offer_from(value);
+  if (!offer) return offer.error();
   if (!biases) return biases.error();
   if (!schema) return schema.error();
   if (!logprobs) return logprobs.error();
@@ -281,6 +367,7 @@ result<generation_spec> generation_from(const json::value& value) {
   spec.logit_bias = std::move(*biases);
   spec.logprobs = *logprobs;
   spec.schema = std::move(*schema);
+  spec.offer = std::move(*offer);
   return spec;
 }
 

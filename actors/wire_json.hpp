@@ -14,6 +14,8 @@ boost::json::value to_json(const artifact_ref& artifact);
 boost::json::value to_json(const std::vector<artifact_ref>& artifacts);
 boost::json::value to_json(const manifest& result);
 boost::json::value to_json(const generation_spec& spec);
+// In OpenAI's form.
+boost::json::value to_json(const std::vector<tool_call>& calls);
 
 // corrupt, with the member's name, for a missing member or a wrong type.
 base::result<std::vector<artifact_ref>> artifacts_from(const boost::json::value& value);

@@ -11,7 +11,7 @@ using namespace std::chrono_literals;
 
 // The protocol both ends of a link must speak; raised with every incompatible change of
 // messages.hpp.
-inline constexpr std::uint32_t protocol_version = 4;
+inline constexpr std::uint32_t protocol_version = 5;
 
 // One chunk of an artifact on the link: large enough that framing is below 1 %, small enough that a
 // control message behind it waits at most 27 ms on a 20 Mbit/s line.

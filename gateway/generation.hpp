@@ -18,15 +18,22 @@ struct caller {
   std::string key_name;
 };
 
+// A function that the model calls; `arguments` is a JSON object, as text, when it is the model's.
+struct tool_call {
+  std::string id, name, arguments;
+};
+
 struct message {
-  std::string role;     // "system", "developer", "user", "assistant", "tool"
-  std::string content;  // UTF-8; the text parts of a content array, joined
+  std::string role;                   // "system", "developer", "user", "assistant", "tool"
+  std::string content;                // UTF-8; the text parts of a content array, joined
+  std::vector<tool_call> tool_calls;  // the assistant's
+  std::string tool_call_id;           // a tool's: the id of an earlier call
 };
 
 // The names and ranges are OpenAI's; top_k, min_p and repetition_penalty are the usual extensions
 // of local servers. The gateway has checked types and ranges; what depends on the model (its
-// context length, token ids) is the backend's to check: invalid_argument; and what it makes of a
-// schema: unsupported too.
+// context length, token ids) is the backend's to check: invalid_argument; and what it makes of
+// schema and tools: unsupported too, about the member that is meant.
 struct generate_request {
   caller who;
   std::string model;
@@ -46,8 +53,12 @@ struct generate_request {
   bool logprobs = false;
   std::uint32_t top_logprobs = 0;                            // 0..20
   std::vector<std::pair<std::uint32_t, double>> logit_bias;  // token id, -100..100
-  std::string schema;   // a JSON schema that the answer keeps to, as text; empty: none
-  bool stream = false;  // someone reads along: send deltas early rather than in large pieces
+  std::string schema;          // a JSON schema that the answer keeps to, as text; empty: none
+  std::string tools;           // the functions that it may call, as text; empty: none
+  bool call_required = false;  // the answer is a call,
+  std::string call_name;       // of this function; empty: of any
+  bool parallel_calls = true;  // else at most one
+  bool stream = false;         // someone reads along: send deltas early rather than in large pieces
 };
 
 struct token_alternative {
@@ -61,10 +72,11 @@ struct token_logprob {
   std::vector<token_alternative> top;  // best first, at most top_logprobs
 };
 
-// A piece of output: whole UTF-8 characters, and the tokens that ended in it when logprobs were
-// asked for.
+// A piece of output: whole UTF-8 characters, whole calls, and the tokens that ended in it when
+// logprobs were asked for.
 struct token_delta {
   std::string text;
+  std::vector<tool_call> calls;
   std::vector<token_logprob> logprobs;
 };
 
@@ -75,7 +87,7 @@ struct token_usage {
 };
 
 struct generate_done {
-  std::string finish_reason;  // "stop" or "length"
+  std::string finish_reason;  // "stop", "length" or "tool_calls"
   token_usage usage;
 };
 

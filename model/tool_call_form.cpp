@@ -53,19 +53,28 @@ grammar_state add_arguments(
 }  // namespace
 
 base::result<tool_call_form> required_tool_call(
-    tool_form form, std::span<const chat_tool> offered) {
+    tool_form form, std::span<const chat_tool> offered, std::string_view only) {
   try {
     const auto spelled = spelling_of(form);
     grammar_builder to{json_schema_limits{}.states_max};
     const auto rules = add_json_rules(to);
     const auto start = to.add(), closing = to.add();
+    bool any = false;
     to.end(to.spell(closing, fmt::format("}}{}", spelled.after)));
     for (std::size_t i = 0; i < offered.size(); ++i) {
+      if (!only.empty() && offered[i].name != only) continue;
+      any = true;
       const auto arguments = add_arguments(to, rules, offered[i], i);
       const auto front =
           fmt::format(R"({{"name": "{}", "{}": )", offered[i].name, spelled.arguments_key);
       to.call(to.spell(start, front), arguments, closing);
     }
+    if (!any)
+      return error{
+          errc::invalid_argument,
+          only.empty() ? std::string{"a call is required, and no function is offered"}
+                       : fmt::format("no function is named '{}'", only)}
+          .about("tool_choice");
     auto made = std::move(to).build(start);
     if (!made) return made.error().about("tools");
     return tool_call_form{{std::string{spelled.opening}, true}, std::move(*made)};

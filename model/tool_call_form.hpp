@@ -2,6 +2,7 @@
 #pragma once
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "base/error.hpp"
 #include "model/chat_tools.hpp"
@@ -16,11 +17,13 @@ struct tool_call_form {
   grammar rules;      // of the answer
 };
 
-// A call of one of `offered` (at least one). Its arguments keep to the function's schema; where
-// that has a keyword that json_schema_grammar does not know, and is not strict, they are any
-// object. unsupported: the family has no form for calls. Else as json_schema_grammar, about the
-// place
+// A call of one of `offered`, or of the one that `only` names. Its arguments keep to the function's
+// schema; where that has a keyword that json_schema_grammar does not know, and is not strict, they
+// are any object.
+// unsupported: the family has no form for calls; invalid_argument: nothing is offered, or not that
+// one (about "tool_choice"). Else as json_schema_grammar, about the place
 // ("tools[3].function.parameters").
-base::result<tool_call_form> required_tool_call(tool_form form, std::span<const chat_tool> offered);
+base::result<tool_call_form> required_tool_call(
+    tool_form form, std::span<const chat_tool> offered, std::string_view only = {});
 
 }  // namespace dlls::model

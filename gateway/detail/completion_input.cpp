@@ -4,6 +4,7 @@
 #include <array>
 #include <boost/json/serialize.hpp>
 #include <limits>
+#include <set>
 
 #include "base/limits.hpp"
 
@@ -18,6 +19,9 @@ constexpr std::size_t stop_max = 4;
 constexpr std::size_t stop_bytes_max = 256;
 constexpr std::size_t logit_bias_max = 1024;
 constexpr std::size_t schema_name_bytes_max = 64;
+constexpr std::size_t tools_max = 128;
+constexpr std::size_t tool_calls_max = 128;
+constexpr std::size_t tool_call_id_bytes_max = 256;
 // Choices and prompts of one request together: each is a sequence of its own on the node.
 constexpr std::size_t choices_max = 16;
 constexpr std::int64_t tokens_max = 1 << 24;
@@ -66,13 +70,45 @@ std::string read_parts(const object_reader& in, const json::array& parts, const 
   return content;
 }
 
-message read_message(const object_reader& in) {
+std::vector<tool_call> read_calls(const object_reader& in, problem& first) {
+  std::vector<tool_call> calls;
+  const auto* list = in.array("tool_calls", tool_calls_max);
+  for (std::size_t i = 0; list && i < list->size() && !first; ++i) {
+    const auto at = "tool_calls[" + std::to_string(i) + "]";
+    if (!(*list)[i].is_object()) {
+      in.fail(at, "'" + in.path(at) + "' must be an object", "invalid_type");
+      break;
+    }
+    const object_reader one{(*list)[i].get_object(), in.path(at), first};
+    tool_call call;
+    call.id = one.required_text("id", tool_call_id_bytes_max);
+    if (one.required_text("type", 64) != "function" && !first)
+      refuse_unsupported(one, "type", "the only tools of this server are functions");
+    if (const auto function = one.object("function")) {
+      call.name = function->required_text("name", schema_name_bytes_max);
+      call.arguments = function->required_text("arguments", base::limits::request_bytes_max);
+    } else {
+      one.fail(
+          "function", "'" + one.path("function") + "' is required", "missing_required_parameter");
+    }
+    calls.push_back(std::move(call));
+  }
+  return calls;
+}
+
+message read_message(const object_reader& in, problem& first) {
   message out;
   out.role = in.required_text("role", 32);
   if (!out.role.empty() && std::find(roles.begin(), roles.end(), out.role) == roles.end())
     in.fail("role", "'" + out.role + "' is not a role; use system, user or assistant");
-  refuse_non_empty(in, "tool_calls");
+  refuse_non_empty(in, "function_call");
+  out.tool_calls = read_calls(in, first);
+  if (!out.tool_calls.empty() && out.role != "assistant")
+    in.fail("tool_calls", "'" + in.path("tool_calls") + "' are the assistant's");
+  if (out.role == "tool")
+    out.tool_call_id = in.required_text("tool_call_id", tool_call_id_bytes_max);
   const auto* content = in.find("content");
+  if (!content && !out.tool_calls.empty()) return out;
   if (!content)
     in.fail("content", "'" + in.path("content") + "' is required", "missing_required_parameter");
   else if (content->is_string())
@@ -86,6 +122,18 @@ message read_message(const object_reader& in) {
   return out;
 }
 
+// What a tool answers must have been asked before it.
+void check_call_ids(const object_reader& in, const std::vector<message>& messages) {
+  std::set<std::string_view> known;
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    for (const auto& call : messages[i].tool_calls) known.insert(call.id);
+    if (messages[i].role == "tool" && !known.contains(messages[i].tool_call_id))
+      return in.fail(
+          "messages[" + std::to_string(i) + "].tool_call_id",
+          "no message before has a call with the id '" + messages[i].tool_call_id + "'");
+  }
+}
+
 void read_messages(const object_reader& in, generate_request& out, problem& first) {
   const auto* list = in.array("messages", messages_max);
   if (!list || list->empty()) {
@@ -97,10 +145,11 @@ void read_messages(const object_reader& in, generate_request& out, problem& firs
   for (std::size_t i = 0; i < list->size() && !first; ++i) {
     const auto at = "messages[" + std::to_string(i) + "]";
     if (const auto& item = (*list)[i]; item.is_object())
-      out.messages.push_back(read_message({item.get_object(), at, first}));
+      out.messages.push_back(read_message({item.get_object(), at, first}, first));
     else
       in.fail(at, "'" + at + "' must be an object", "invalid_type");
   }
+  if (!first) check_call_ids(in, out.messages);
 }
 
 void read_stop(const object_reader& in, generate_request& out) {
@@ -186,8 +235,36 @@ void read_format(const object_reader& in, generate_request& out) {
         "response_format '" + type + "' is not supported: text, json_object or json_schema");
 }
 
+// What the functions are like is for the backend to say.
+void read_tools(const object_reader& in, generate_request& out) {
+  const auto* tools = in.array("tools", tools_max);
+  if (tools && !tools->empty()) out.tools = json::serialize(*tools);
+  out.parallel_calls = in.boolean("parallel_tool_calls").value_or(true);
+  const auto* choice = in.find("tool_choice");
+  if (!choice || *choice == "auto") return;
+  if (*choice == "none") {
+    out.tools.clear();
+    return;
+  }
+  if (out.tools.empty())
+    return in.fail("tool_choice", "'tool_choice' is only allowed with 'tools'");
+  out.call_required = true;
+  if (*choice == "required") return;
+  if (choice->is_string())
+    return in.fail("tool_choice", "'tool_choice' must be none, auto, required or a function");
+  const auto named = in.object("tool_choice");
+  if (!named) return;
+  if (named->required_text("type", 64) != "function")
+    return refuse_unsupported(
+        *named, "type", "a tool_choice of this server is none, auto, required or a function");
+  if (const auto function = named->object("function"))
+    out.call_name = function->required_text("name", schema_name_bytes_max);
+  else
+    named->fail("function", "'tool_choice.function' is required", "missing_required_parameter");
+}
+
 void refuse_what_is_missing(const object_reader& in) {
-  for (const auto name : {"tools", "functions"}) refuse_non_empty(in, name);
+  for (const auto name : {"functions", "function_call"}) refuse_non_empty(in, name);
   if (const auto* modalities = in.array("modalities", 8))
     for (const auto& m : *modalities)
       if (!m.is_string() || m.get_string() != "text")
@@ -246,6 +323,7 @@ completion_input read_chat(std::string_view text, const caller& who, problem& fi
     read_sampling(in, base, body.first);
     read_messages(in, base, body.first);
     read_format(in, base);
+    read_tools(in, base);
     refuse_what_is_missing(in);
     auto tokens = in.integer("max_completion_tokens", 1, tokens_max);
     if (!tokens) tokens = in.integer("max_tokens", 1, tokens_max);

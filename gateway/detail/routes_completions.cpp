@@ -71,6 +71,16 @@ json::object text_logprobs(const std::vector<token_logprob>& tokens, std::size_t
   return out;
 }
 
+json::object call_object(const tool_call& call) {
+  json::object function, out;
+  function["name"] = text_value(call.name);
+  function["arguments"] = text_value(call.arguments);
+  out["id"] = text_value(call.id);
+  out["type"] = "function";
+  out["function"] = std::move(function);
+  return out;
+}
+
 // All generations of one request. HTTP thread only (the sinks post here).
 class completion : public std::enable_shared_from_this<completion> {
  public:
@@ -98,6 +108,8 @@ class completion : public std::enable_shared_from_this<completion> {
     bool wants_logprobs = false, began = false;
     std::string text;                     // whole answers only
     std::vector<token_logprob> logprobs;  // whole answers only
+    std::vector<tool_call> calls;         // whole answers only
+    std::size_t call_count = 0;           // so far
     std::size_t bytes = 0;                // of the text so far
     std::string finish_reason;
     token_usage usage;
@@ -109,6 +121,7 @@ class completion : public std::enable_shared_from_this<completion> {
       const choice& c, const std::vector<token_logprob>& t, std::size_t at) const;
   void send_chunk(std::size_t index, json::object delta, json::value logprobs, json::value finish);
   void begin(std::size_t index);
+  void send_calls(std::size_t index, std::vector<tool_call> calls);
   void finish_stream();
   void finish_whole();
   token_usage usage() const;
@@ -213,12 +226,26 @@ void completion::delta(std::size_t index, token_delta piece) {
   if (!stream_) {
     c.text += piece.text;
     std::move(piece.logprobs.begin(), piece.logprobs.end(), std::back_inserter(c.logprobs));
+    std::move(piece.calls.begin(), piece.calls.end(), std::back_inserter(c.calls));
     return;
   }
   begin(index);
-  json::object content;
-  content["content"] = text_value(piece.text);
-  send_chunk(index, std::move(content), logprobs_value(c, piece.logprobs, at), nullptr);
+  if (!piece.text.empty() || !piece.logprobs.empty()) {
+    json::object content;
+    content["content"] = text_value(piece.text);
+    send_chunk(index, std::move(content), logprobs_value(c, piece.logprobs, at), nullptr);
+  }
+  send_calls(index, std::move(piece.calls));
+}
+
+void completion::send_calls(std::size_t index, std::vector<tool_call> calls) {
+  for (const auto& call : calls) {
+    auto entry = call_object(call);
+    entry["index"] = choices_[index].call_count++;
+    json::object delta;
+    delta["tool_calls"] = json::array{json::value(std::move(entry))};
+    send_chunk(index, std::move(delta), nullptr, nullptr);
+  }
 }
 
 void completion::done(std::size_t index, generate_done end) {
@@ -277,8 +304,14 @@ void completion::finish_whole() {
     if (chat_) {
       json::object message;
       message["role"] = "assistant";
-      message["content"] = text_value(c.text);
+      const bool only_calls = c.text.empty() && !c.calls.empty();
+      message["content"] = only_calls ? json::value{} : json::value(text_value(c.text));
       message["refusal"] = nullptr;
+      if (!c.calls.empty()) {
+        json::array calls;
+        for (const auto& call : c.calls) calls.push_back(call_object(call));
+        message["tool_calls"] = std::move(calls);
+      }
       entry["message"] = std::move(message);
     } else {
       entry["text"] = text_value(c.text);

@@ -17,9 +17,13 @@ namespace {
 // What a client has heard of its prompt.
 struct ear final : gateway::generation_sink {
   std::string text;
+  std::vector<gateway::tool_call> calls;
   std::string reason;
   std::optional<base::error> why;
-  void delta(gateway::token_delta piece) override { text += piece.text; }
+  void delta(gateway::token_delta piece) override {
+    text += piece.text;
+    calls.insert(calls.end(), piece.calls.begin(), piece.calls.end());
+  }
   void done(gateway::generate_done end) override { reason = end.finish_reason; }
   void failed(base::error e) override { why = std::move(e); }
   bool silent() const { return reason.empty() && !why; }
@@ -42,22 +46,28 @@ class listener final : public caf::event_based_actor {
 
 constexpr std::uint32_t tokens_asked = 24;
 
-std::shared_ptr<ear> ask(
-    world& w, std::uint64_t request, std::string prompt, std::string schema = "",
-    std::string model = "tiny") {
+std::shared_ptr<ear> ask(world& w, std::uint64_t request, actors::generation_spec spec) {
   auto listening = std::make_shared<ear>();
   struct actors::start_generation order;  // not the function that starts a job of that kind
   order.request = request;
-  order.spec.model = std::move(model);
-  order.spec.prompt = std::move(prompt);
-  order.spec.tokens_max = tokens_asked;
-  order.spec.schema = std::move(schema);
+  order.spec = std::move(spec);
   order.spec.seed = 7;
   order.stream = true;
   order.sink = listening;
   caf::anon_send(w.cloud(), order);
   w.settle();
   return listening;
+}
+
+std::shared_ptr<ear> ask(
+    world& w, std::uint64_t request, std::string prompt, std::string schema = "",
+    std::string model = "tiny") {
+  actors::generation_spec spec;
+  spec.model = std::move(model);
+  spec.prompt = std::move(prompt);
+  spec.tokens_max = tokens_asked;
+  spec.schema = std::move(schema);
+  return ask(w, request, std::move(spec));
 }
 
 // A node with a model to answer by.
@@ -175,6 +185,45 @@ TEST_CASE("prompts that come together are answered together, those beyond the pl
   }
 }
 
+TEST_CASE("a required call crosses the link as a call, not as text") {
+  world w{seed_or(27)};
+  auto& home = w.add_node("home");
+  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf", {.context = 2048}));
+  restart(w, home);
+  actors::generation_spec spec;
+  spec.model = "tiny";
+  spec.turns = {{"user", "hello"}};
+  spec.offer.tools =
+      R"([{"type":"function","function":{"name":"light","parameters":{"type":"object",)"
+      R"("properties":{"on":{"type":"boolean"}},"required":["on"]}}},)"
+      R"({"type":"function","function":{"name":"door"}}])";
+  spec.offer.required = true;
+  spec.offer.name = "light";
+  const auto called = ask(w, 1, spec);
+  REQUIRE_FALSE(called->why);
+  CHECK(called->text.empty());
+  CHECK(called->reason == "tool_calls");
+  REQUIRE(called->calls.size() == 1);
+  CHECK(called->calls[0].id.starts_with("call_"));
+  CHECK(called->calls[0].name == "light");
+  const bool on = called->calls[0].arguments == R"({"on":true})";
+  CHECK((on || called->calls[0].arguments == R"({"on":false})"));
+
+  spec.tokens_max = 10;  // cut short, it is none
+  const auto cut = ask(w, 2, spec);
+  CHECK(cut->reason == "length");
+  CHECK(cut->calls.empty());
+  CHECK(cut->text.starts_with("<tool_call>"));
+  spec.offer.name = "roof";
+  CHECK(ask(w, 3, spec)->why.value().param == "tool_choice");
+  spec.offer.required = false, spec.schema = R"({"type":"object"})";
+  CHECK(ask(w, 4, spec)->why.value().param == "response_format");
+  spec.offer.tools = R"([{"type":"function","function":{"name":"a b"}}])";
+  const auto wrong = ask(w, 5, spec)->why.value();
+  CHECK(wrong.code == errc::invalid_argument);
+  CHECK(wrong.param == "tools[0].function.name");
+}
+
 TEST_CASE("a prompt that waits can be given up, and past the bound one is refused") {
   world w{seed_or(24)};
   auto& home = add_answering_node(w);
@@ -189,6 +238,7 @@ TEST_CASE("a prompt that waits can be given up, and past the bound one is refuse
   let_through(w, home);
   CHECK(all[5]->why.value().code == errc::resource_exhausted);
   CHECK(all[5]->why.value().hint.find("try again") != std::string::npos);
+  CHECK(all[5]->why.value().retry_after_s > 0);
 
   caf::anon_send(w.cloud(), actors::stop_generation{4});
   w.settle();

@@ -155,6 +155,9 @@ TEST_CASE("prompts and their answers survive the wire, field by field") {
   spec.model = "m", spec.turns = {{"user", "x"}}, spec.prompt = "p", spec.tokens_max = 2;
   spec.temperature = 3, spec.top_p = 4, spec.min_p = 5, spec.repetition_penalty = 6;
   spec.frequency_penalty = 7, spec.presence_penalty = 8, spec.top_k = 9, spec.seed = 10;
+  spec.turns[0].calls = {{"i", "f", "{}"}}, spec.turns[0].answers = "j";
+  spec.offer.tools = "[]", spec.offer.required = true, spec.offer.name = "f";
+  spec.offer.parallel = false;
   spec.stop = {"s"}, spec.logit_bias = {{11, 12}}, spec.logprobs = 13;
   const auto asked = wire(request);
   const auto& s = asked.spec;
@@ -164,15 +167,19 @@ TEST_CASE("prompts and their answers survive the wire, field by field") {
   CHECK((s.temperature == 3 && s.top_p == 4 && s.min_p == 5 && s.repetition_penalty == 6));
   CHECK((s.frequency_penalty == 7 && s.presence_penalty == 8 && s.top_k == 9 && s.seed == 10));
   CHECK((s.stop == spec.stop && s.logprobs == 13));
+  CHECK((s.turns.at(0).calls.at(0).name == "f" && s.turns.at(0).answers == "j"));
+  CHECK((s.offer.tools == "[]" && s.offer.required && s.offer.name == "f" && !s.offer.parallel));
   CHECK((s.logit_bias.at(0).token == 11 && s.logit_bias.at(0).value == 12));
 
   token_info info;
   info.text = "t", info.logprob = -1, info.top = {{"u", -2}};
   piece some;
   some.text = "x", some.logprobs = {info, info}, some.finish_reason = "stop";
+  some.calls = {{"i", "f", "{}"}};
   some.prompt_tokens = 4, some.completion_tokens = 5;
   const auto got = wire(runtime::part<piece>{some}).value;
   CHECK((got.text == "x" && got.logprobs.size() == 2 && got.finish_reason == "stop"));
+  CHECK((got.calls.at(0).id == "i" && got.calls.at(0).arguments == "{}"));
   CHECK((got.prompt_tokens == 4 && got.completion_tokens == 5));
   CHECK((got.logprobs.at(0).text == "t" && got.logprobs.at(0).logprob == -1));
   CHECK((got.logprobs.at(1).top.at(0).text == "u" && got.logprobs.at(1).top.at(0).logprob == -2));

@@ -66,9 +66,17 @@ TEST_CASE("every field of a generation survives its JSON") {
   spec.logit_bias = {{5, -100}, {0, 2.5F}};
   spec.logprobs = 3;
   spec.schema = R"({"type":"object","properties":{"b":{},"a":{}}})";
+  spec.turns[1].calls = {{"c1", "f", "{\"a\":1}"}};
+  spec.turns.emplace_back("tool", "7").answers = "c1";
+  spec.offer.tools = R"([{"type":"function","function":{"name":"f"}}])";
+  spec.offer.required = true, spec.offer.name = "f", spec.offer.parallel = false;
   const auto back = generation_from(parsed(again(to_json(spec))));
   REQUIRE(back);
-  CHECK(back->turns.size() == 2);
+  CHECK(back->turns.at(1).calls.at(0).arguments == "{\"a\":1}");
+  CHECK(back->turns.at(2).answers == "c1");
+  CHECK((back->offer.tools == spec.offer.tools && back->offer.name == "f"));
+  CHECK((back->offer.required && !back->offer.parallel));
+  CHECK(back->turns.size() == 3);
   CHECK(back->logit_bias.size() == 2);
   CHECK(back->stop == spec.stop);
   CHECK(back->schema == spec.schema);
@@ -78,6 +86,18 @@ TEST_CASE("every field of a generation survives its JSON") {
   CHECK(least->temperature == 1);
   CHECK(least->logprobs == -1);
   CHECK(least->stop == std::vector<std::string>{"s"});
+}
+
+TEST_CASE("a generation takes OpenAI's choices of tools") {
+  const auto offer = [](const std::string& more) {
+    return generation_from(parsed(R"({"model": "m", "prompt": "x", "tools": [{}])" + more + "}"))
+        .value()
+        .offer;
+  };
+  CHECK((offer("").tools == "[{}]" && !offer("").required && offer("").parallel));
+  CHECK(offer(R"(, "tool_choice": "none")").tools.empty());
+  CHECK_FALSE(offer(R"(, "tool_choice": "auto")").required);
+  CHECK(offer(R"(, "tool_choice": "required")").required);
 }
 
 TEST_CASE("a wrong generation is refused by the name of its member") {
@@ -96,6 +116,11 @@ TEST_CASE("a wrong generation is refused by the name of its member") {
       {R"("model": "m", "prompt": "x", "seed": -5)", "seed"},
       {R"("model": "m", "prompt": "x", "logit_bias": [[1]])", "logit_bias"},
       {R"("model": "m", "prompt": "x", "logit_bias": [[-1, 2]])", "logit_bias"},
+      {R"("model": "m", "prompt": "x", "tools": {})", "tools"},
+      {R"("model": "m", "prompt": "x", "tools": [], "tool_choice": 1)", "tool_choice"},
+      {R"("model": "m", "prompt": "x", "tool_choice": {"function": {}})", "name"},
+      {R"("model": "m", "prompt": "x", "parallel_tool_calls": 1)", "parallel_tool_calls"},
+      {R"("model": "m", "messages": [{"role": "assistant", "tool_calls": [1]}])", "tool_calls"},
       {R"("model": "m", "prompt": "x", "logprobs": 1000)", "logprobs"}};
   for (const auto& [members, name] : wrong) {
     CAPTURE(members);

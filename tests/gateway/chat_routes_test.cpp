@@ -264,8 +264,8 @@ TEST_CASE("a wrong chat body is 400 and names the parameter") {
        "logit_bias.1"},
       {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],"stream":"yes"})", "stream"},
       {R"({"model":"tiny","messages":[{"role":"user","content":"x"}],
-        "tools":[{"type":"function"}]})",
-       "tools"},
+        "functions":[{"name":"f"}]})",
+       "functions"},
   });
   check_refused(backend, all);
   CHECK(backend.generations().empty());
@@ -301,6 +301,119 @@ TEST_CASE("a wrong response format is 400 with its place") {
   });
   check_refused(backend, all);
   CHECK(backend.generations().empty());
+}
+
+TEST_CASE("tools, their choice and earlier calls reach the backend") {
+  fake_backend backend;
+  const auto a = ask(backend, "POST", chat, {R"({"model":"tiny","messages":[
+        {"role":"user","content":"x"},
+        {"role":"assistant","tool_calls":[{"id":"c1","type":"function",
+          "function":{"name":"f","arguments":"{\"a\":1}"}}]},
+        {"role":"tool","tool_call_id":"c1","content":"one two"}],
+        "tools":[{"type":"function","function":{"name":"f"}}],
+        "tool_choice":{"type":"function","function":{"name":"f"}},
+        "parallel_tool_calls":false})"});
+  REQUIRE(a.status == 200);
+  const auto g = backend.generations().at(0);
+  CHECK(g.tools == R"([{"type":"function","function":{"name":"f"}}])");
+  CHECK(g.call_required);
+  CHECK(g.call_name == "f");
+  CHECK_FALSE(g.parallel_calls);
+  REQUIRE(g.messages.size() == 3);
+  REQUIRE(g.messages[1].tool_calls.size() == 1);
+  CHECK(g.messages[1].tool_calls[0].id == "c1");
+  CHECK(g.messages[1].tool_calls[0].name == "f");
+  CHECK(g.messages[1].tool_calls[0].arguments == "{\"a\":1}");
+  CHECK(g.messages[2].tool_call_id == "c1");
+  const std::string tools = R"(,"tools":[{"type":"function","function":{"name":"f"}}])";
+  ask(backend, "POST", chat, {chat_body(tools)});
+  ask(backend, "POST", chat, {chat_body(tools + R"(,"tool_choice":"required")")});
+  ask(backend, "POST", chat, {chat_body(tools + R"(,"tool_choice":"none")")});
+  const auto all = backend.generations();
+  CHECK((!all[1].call_required && all[1].parallel_calls && !all[1].tools.empty()));
+  CHECK((all[2].call_required && all[2].call_name.empty()));
+  CHECK(all[3].tools.empty());
+}
+
+TEST_CASE("a model's calls come as OpenAI's objects, whole or in chunks") {
+  fake_backend backend;
+  const std::string body = R"({"model":"calling","messages":[{"role":"user","content":"x"}])";
+  const auto whole = ask(backend, "POST", chat, {body + "}"}).json();
+  CHECK(whole.dump("/choices/0/message/content") == "null");
+  CHECK(whole.text("/choices/0/finish_reason") == "tool_calls");
+  CHECK(whole.size("/choices/0/message/tool_calls") == 2);
+  CHECK(whole.text("/choices/0/message/tool_calls/1/id") == "call_2");
+  CHECK(whole.text("/choices/0/message/tool_calls/1/type") == "function");
+  CHECK(whole.text("/choices/0/message/tool_calls/1/function/name") == "clock");
+  CHECK(whole.text("/choices/0/message/tool_calls/1/function/arguments") == "{}");
+
+  const auto a = ask(backend, "POST", chat, {body + R"(,"stream":true})"});
+  CHECK(a.event(1).integer("/choices/0/delta/tool_calls/0/index") == 0);
+  CHECK(a.event(1).text("/choices/0/delta/tool_calls/0/id") == "call_1");
+  CHECK(a.event(1).text("/choices/0/delta/tool_calls/0/function/name") == "get_weather");
+  CHECK(a.event(2).integer("/choices/0/delta/tool_calls/0/index") == 1);
+  CHECK(a.event(3).text("/choices/0/finish_reason") == "tool_calls");
+}
+
+TEST_CASE("a wrong tool, choice or call is 400 with its place") {
+  fake_backend backend;
+  const std::string f = R"("tools":[{"type":"function","function":{"name":"f"}}])";
+  const auto body = [](const std::string& more) {
+    return R"({"model":"tiny","messages":[{"role":"user","content":"x"}],)" + more + "}";
+  };
+  const auto said = [](const std::string& message) {
+    return R"({"model":"tiny","messages":[{"role":"user","content":"x"},)" + message + "]}";
+  };
+  const auto call = [&](const std::string& one) {
+    return said(R"({"role":"assistant","tool_calls":[)" + one + "]}");
+  };
+  const std::vector<std::pair<std::string, const char*>> all{
+      {body(R"("tools":{})"), "tools"},
+      {body(R"("tool_choice":"required")"), "tool_choice"},
+      {body(f + R"(,"tool_choice":"often")"), "tool_choice"},
+      {body(f + R"(,"tool_choice":7)"), "tool_choice"},
+      {body(f + R"(,"tool_choice":{"type":"custom"})"), "tool_choice.type"},
+      {body(f + R"(,"tool_choice":{"type":"function"})"), "tool_choice.function"},
+      {body(f + R"(,"tool_choice":{"type":"function","function":{}})"),
+       "tool_choice.function.name"},
+      {body(f + R"(,"parallel_tool_calls":1)"), "parallel_tool_calls"},
+      {call("7"), "messages[1].tool_calls[0]"},
+      {call(R"({"type":"function","function":{"name":"f","arguments":"{}"}})"),
+       "messages[1].tool_calls[0].id"},
+      {call(R"({"id":"a","type":"custom"})"), "messages[1].tool_calls[0].type"},
+      {call(R"({"id":"a","type":"function"})"), "messages[1].tool_calls[0].function"},
+      {call(R"({"id":"a","type":"function","function":{"arguments":"{}"}})"),
+       "messages[1].tool_calls[0].function.name"},
+      {call(R"({"id":"a","type":"function","function":{"name":"f"}})"),
+       "messages[1].tool_calls[0].function.arguments"},
+      {said(R"({"role":"user","content":"y","tool_calls":[{"id":"a","type":"function",
+        "function":{"name":"f","arguments":"{}"}}]})"),
+       "messages[1].tool_calls"},
+      {said(R"({"role":"tool","content":"y"})"), "messages[1].tool_call_id"},
+      {said(R"({"role":"tool","content":"y","tool_call_id":"never"})"), "messages[1].tool_call_id"},
+      {said(R"({"role":"assistant","tool_calls":[]})"), "messages[1].content"}};
+  for (const auto& [text, param] : all) {
+    const auto one = std::to_array<refusal>({{text.c_str(), param}});
+    check_refused(backend, one);
+  }
+  CHECK(backend.generations().empty());
+}
+
+TEST_CASE("what the node says of a request comes with its place and its time") {
+  fake_backend backend;
+  base::error why{base::errc::unsupported, "'pattern' is not supported"};
+  backend.fail_with(why.about("tools[3].function.parameters"));
+  auto a = ask(backend, "POST", chat, {chat_body()});
+  CHECK(a.status == 400);
+  CHECK(a.error("param") == "tools[3].function.parameters");
+  why = {base::errc::resource_exhausted, "full"};
+  for (const auto& [told, sent] : {std::pair{17u, "17"}, std::pair{4000u, "60"}}) {
+    why.retry_after_s = told;
+    backend.fail_with(why);
+    a = ask(backend, "POST", chat, {chat_body()});
+    CHECK(a.status == 429);
+    CHECK(a.header("retry-after") == sent);
+  }
 }
 
 TEST_CASE("a body that is not a JSON object is 400 with the place null") {

@@ -22,7 +22,8 @@ model_info model(const std::string& id) {
   return m;
 }
 
-const std::vector<std::string> model_names{"tiny", "silent", "stuck", "breaking", "busy", "chatty"};
+const std::vector<std::string> model_names{"tiny", "silent", "stuck",  "breaking",
+                                           "busy", "chatty", "calling"};
 
 }  // namespace
 
@@ -163,6 +164,12 @@ void speak(const generate_request& r, generation_sink& sink) {
   if (std::find(model_names.begin(), model_names.end(), r.model) == model_names.end())
     return sink.failed(no_such("model", r.model));
   if (r.model == "stuck") return;
+  if (r.model == "calling") {
+    token_delta calls;
+    calls.calls = {{"call_1", "get_weather", R"({"city":"Oslo"})"}, {"call_2", "clock", "{}"}};
+    sink.delta(calls);
+    return sink.done({"tool_calls", {7, 3, 0}});
+  }
   if (r.model == "silent") return sink.delta(piece("Wait", r));
   if (r.model == "breaking") {
     sink.delta(piece("Half", r));
