@@ -120,7 +120,7 @@ class completion : public std::enable_shared_from_this<completion> {
   json::value logprobs_value(
       const choice& c, const std::vector<token_logprob>& t, std::size_t at) const;
   void send_chunk(std::size_t index, json::object delta, json::value logprobs, json::value finish);
-  void begin(std::size_t index);
+  void begin(std::size_t index, bool with_text);
   void send_calls(std::size_t index, std::vector<tool_call> calls);
   void finish_stream();
   void finish_whole();
@@ -209,12 +209,12 @@ void completion::send_chunk(
 }
 
 // The stream starts with the first output, so that an unknown model is still a plain 404.
-void completion::begin(std::size_t index) {
+void completion::begin(std::size_t index, bool with_text) {
   if (!std::exchange(streaming_, true)) out_->start_events();
   if (std::exchange(choices_[index].began, true) || !chat_) return;
   json::object role;
   role["role"] = "assistant";
-  role["content"] = "";
+  role["content"] = with_text ? json::value("") : json::value{};
   send_chunk(index, std::move(role), nullptr, nullptr);
 }
 
@@ -229,8 +229,9 @@ void completion::delta(std::size_t index, token_delta piece) {
     std::move(piece.calls.begin(), piece.calls.end(), std::back_inserter(c.calls));
     return;
   }
-  begin(index);
-  if (!piece.text.empty() || !piece.logprobs.empty()) {
+  const bool with_text = !piece.text.empty() || piece.calls.empty();
+  begin(index, with_text);
+  if (with_text) {
     json::object content;
     content["content"] = text_value(piece.text);
     send_chunk(index, std::move(content), logprobs_value(c, piece.logprobs, at), nullptr);
@@ -255,7 +256,7 @@ void completion::done(std::size_t index, generate_done end) {
   c.usage = end.usage;
   c.handle.reset();
   if (stream_) {
-    begin(index);
+    begin(index, true);
     send_chunk(index, {}, nullptr, text_value(c.finish_reason));
   }
   if (--open_ > 0) return;

@@ -105,6 +105,62 @@ def structured(client):
             assert place in why.message, why.message
 
 
+TOOLS = [
+    {"type": "function", "function": {
+        "name": "get_weather", "description": "Today's weather in a city", "strict": True,
+        "parameters": {"type": "object", "properties": {
+            "city": {"type": "string"}, "unit": {"enum": ["celsius", "fahrenheit"]}},
+            "required": ["city", "unit"], "additionalProperties": False}}},
+    {"type": "function", "function": {"name": "clock", "description": "The time of day"}}]
+
+
+def tools(client):
+    said = [{"role": "user", "content": "What is the weather in Paris, in celsius?"}]
+    ask = dict(model=MODEL, tools=TOOLS, temperature=0, max_tokens=200)
+
+    def called(message, name):
+        (call,) = message.tool_calls
+        assert call.type == "function" and call.id.startswith("call_") and call.function.name == name, message
+        assert message.content is None, message
+        return json.loads(call.function.arguments)
+
+    named = {"type": "function", "function": {"name": "get_weather"}}
+    choice = client.chat.completions.create(messages=said, tool_choice=named, **ask).choices[0]
+    assert choice.finish_reason == "tool_calls", choice
+    arguments = called(choice.message, "get_weather")
+    assert list(arguments) == ["city", "unit"] and arguments["unit"] in ("celsius", "fahrenheit"), arguments
+    clock = {"type": "function", "function": {"name": "clock"}}
+    assert called(client.chat.completions.create(messages=said, tool_choice=clock, **ask).choices[0].message,
+                  "clock") == {}
+    either = client.chat.completions.create(messages=said, tool_choice="required", **ask).choices[0].message
+    called(either, either.tool_calls[0].function.name)
+    with client.chat.completions.stream(messages=said, tool_choice=named, **ask) as events:
+        done = events.get_final_completion().choices[0]
+    assert done.finish_reason == "tool_calls" and called(done.message, "get_weather") == arguments, done
+    # The model is free to call or not; either is in OpenAI's shape, and the whole is what the stream is.
+    free = client.chat.completions.create(messages=said, **ask).choices[0]
+    with client.chat.completions.stream(messages=said, **ask) as events:
+        same = events.get_final_completion().choices[0]
+    assert (free.message.content or "") == (same.message.content or ""), (free, same)
+    assert bool(free.message.tool_calls) == (free.finish_reason == "tool_calls") == bool(same.message.tool_calls)
+    # What the tool says goes back.
+    call = choice.message.tool_calls[0]
+    answered = client.chat.completions.create(messages=said + [
+        choice.message, {"role": "tool", "tool_call_id": call.id, "content": "21 degrees, sunny"}],
+        tool_choice="none", **ask).choices[0]
+    assert answered.message.content and not answered.message.tool_calls, answered
+
+    for param, more in (("tool_choice", {"tool_choice": {"type": "function", "function": {"name": "launch"}}}),
+                        ("tools[1].function.name", {"tools": TOOLS[:1] * 2}),
+                        ("tools[0].function.name", {"tools": [{"type": "function", "function": {"name": "a b"}}]}),
+                        ("response_format", {"response_format": {"type": "json_object"}})):
+        try:
+            client.chat.completions.create(messages=said, **{**ask, **more})
+            raise AssertionError(f"taken: {more}")
+        except openai.BadRequestError as why:
+            assert why.param == param, why
+
+
 def errors(client, dlls):
     def refused(kind, **more):
         try:
@@ -198,6 +254,7 @@ def main():
         for name, case in {
                 "models": lambda: models(client), "chat": lambda: chat(client), "stream": lambda: stream(client),
                 "completions": lambda: completions(client), "structured": lambda: structured(client),
+                "tools": lambda: tools(client),
                 "errors": lambda: errors(client, dlls), "files": lambda: files(client),
                 "fine_tuning": lambda: fine_tuning(client, dlls)}.items():
             case()

@@ -348,6 +348,7 @@ TEST_CASE("a model's calls come as OpenAI's objects, whole or in chunks") {
   CHECK(whole.text("/choices/0/message/tool_calls/1/function/arguments") == "{}");
 
   const auto a = ask(backend, "POST", chat, {body + R"(,"stream":true})"});
+  CHECK(a.event(0).dump("/choices/0/delta/content") == "null");
   CHECK(a.event(1).integer("/choices/0/delta/tool_calls/0/index") == 0);
   CHECK(a.event(1).text("/choices/0/delta/tool_calls/0/id") == "call_1");
   CHECK(a.event(1).text("/choices/0/delta/tool_calls/0/function/name") == "get_weather");
