@@ -97,12 +97,12 @@ result<> home::parts::open_stores() {
   auto artifacts = ledger::artifact_store::open(options.state / "artifacts");
   if (!artifacts) return artifacts.error();
   services.artifacts = std::make_shared<ledger::artifact_store>(std::move(*artifacts));
-  services.cache = std::make_shared<model_cache>(
-      *services.models,
-      options.model_bytes_max ? options.model_bytes_max : machine_bytes() / 4 * 3);
   const auto threads =
       options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   services.compute = std::make_shared<kernels::thread_pool>(threads);
+  services.cache = std::make_shared<model_cache>(
+      *services.models, options.model_bytes_max ? options.model_bytes_max : machine_bytes() / 4 * 3,
+      services.compute);
   using pool_options = runtime::worker_pool::options;
   services.disk = std::make_shared<runtime::worker_pool>(pool_options{1, 1024, "disk"});
   services.training = std::make_shared<runtime::worker_pool>(pool_options{1, 64, "training"});

@@ -16,10 +16,13 @@ namespace {
 // Rounded up: what takes room is never "0 MiB".
 std::uint64_t mib(std::uint64_t bytes) { return (bytes + (1u << 20) - 1) >> 20; }
 
-result<std::shared_ptr<const loaded_model>> load(const stored_model& from) {
+result<std::shared_ptr<const loaded_model>> load(
+    const stored_model& from, kernels::thread_pool* compute) {
   auto file = model::gguf_file::open(from.path);
   if (!file) return file.error();
-  auto weights = model::llama::load(*file, model::activations::q8);
+  constexpr auto how_exact = model::activations::q8;
+  auto weights = compute ? model::llama::load(*file, how_exact, *compute)
+                         : model::llama::load(*file, how_exact);
   if (!weights) return weights.error();
   auto vocabulary = model::tokenizer::from(**file);
   if (!vocabulary) return vocabulary.error();
@@ -40,7 +43,7 @@ result<std::shared_ptr<const loaded_model>> model_cache::get(const std::string& 
   const std::scoped_lock one_load{loading_};
   if (auto there = find(*wanted)) return there;
   if (auto room = make_room(*wanted); !room) return room.error();
-  auto loaded = load(*wanted);
+  auto loaded = load(*wanted, compute_.get());
   if (!loaded) return loaded.error();
   base::log_info("models", "loaded {} ({} MiB)", name, (*loaded)->weights->bytes() >> 20);
   const std::scoped_lock lock{mutex_};

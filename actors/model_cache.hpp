@@ -9,6 +9,7 @@
 
 #include "actors/model_store.hpp"
 #include "base/error.hpp"
+#include "kernels/parallel.hpp"
 #include "model/chat_template.hpp"
 #include "model/llama.hpp"
 #include "model/token_masks.hpp"
@@ -29,9 +30,12 @@ struct loaded_model {
 // there; two loads never run at once.
 class model_cache {
  public:
-  // `bytes_max`: what all models here may take together, those in use included.
-  model_cache(const model_store& store, std::uint64_t bytes_max)
-      : store_(store), bytes_max_(bytes_max) {}
+  // `bytes_max`: what all models here may take together, those in use included. `compute`: with
+  // whose threads weights are packed; null: with the caller's.
+  model_cache(
+      const model_store& store, std::uint64_t bytes_max,
+      std::shared_ptr<kernels::thread_pool> compute = nullptr)
+      : store_(store), bytes_max_(bytes_max), compute_(std::move(compute)) {}
 
   // not_found (with what there is), corrupt or unsupported from the file; failed_precondition: it
   // can never fit; resource_exhausted: not beside those in use.
@@ -42,6 +46,7 @@ class model_cache {
  private:
   const model_store& store_;
   const std::uint64_t bytes_max_;
+  const std::shared_ptr<kernels::thread_pool> compute_;
   std::shared_ptr<const loaded_model> find(const stored_model& wanted);
   base::result<> make_room(const stored_model& wanted);
 

@@ -83,12 +83,15 @@ std::size_t packed_bytes(element type, std::size_t rows, std::size_t columns) no
   return packed_matrix{type, rows, columns, nullptr}.bytes();
 }
 
-packed_matrix pack(
-    std::byte* out, element type, std::size_t rows, std::size_t columns, const std::byte* in) {
+void pack_panels(
+    std::byte* out, const packed_matrix& shape, std::size_t first, std::size_t last,
+    const std::byte* in) {
+  const auto type = shape.type;
+  const auto rows = shape.rows, columns = shape.columns;
   base::check(columns % values_together(type) == 0, "whole blocks in every row");
-  const packed_matrix made{type, rows, columns, out};
   const auto row_bytes = bytes_of(type, columns);
-  for (std::size_t panel = 0; panel < made.panels(); ++panel, out += made.panel_bytes()) {
+  out += first * shape.panel_bytes();
+  for (auto panel = first; panel < last; ++panel, out += shape.panel_bytes()) {
     const std::byte* row[panel_rows];
     for (std::size_t r = 0; r < panel_rows; ++r) {
       const auto index = panel * panel_rows + r;
@@ -99,6 +102,12 @@ packed_matrix pack(
     else
       pack_values(out, bytes_together(type), columns, row);
   }
+}
+
+packed_matrix pack(
+    std::byte* out, element type, std::size_t rows, std::size_t columns, const std::byte* in) {
+  const packed_matrix made{type, rows, columns, out};
+  pack_panels(out, made, 0, made.panels(), in);
   return made;
 }
 

@@ -112,6 +112,10 @@ std::size_t packed_bytes(element type, std::size_t rows, std::size_t columns) no
 // packed_bytes() and is aligned to 64.
 packed_matrix pack(
     std::byte* out, element type, std::size_t rows, std::size_t columns, const std::byte* in);
+// Only panels [first, last) of a matrix of that shape: several threads may pack one.
+void pack_panels(
+    std::byte* out, const packed_matrix& shape, std::size_t first, std::size_t last,
+    const std::byte* in);
 
 // Row `row` as float: what dequantise() makes of the file's.
 void unpack_row(float* out, const packed_matrix& matrix, std::size_t row);

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <new>
 #include <string>
@@ -22,6 +23,8 @@ using kernels::element;
 using kernels::packed_matrix;
 
 constexpr std::size_t alignment = 64;
+// Of a file's bytes: what is packed in one go, a few milliseconds, and what a thread takes of it.
+constexpr std::size_t pack_region_bytes = 8 << 20, pack_grain_bytes = 128 << 10;
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return fmt::format("({})", fmt::join(shape, ", "));
@@ -79,13 +82,12 @@ class loader {
   const base::error& why() const { return error_; }
 
   // Packs everything that matrix() found. Throws std::bad_alloc.
-  kernels::huge_buffer pack() {
+  kernels::huge_buffer pack(kernels::thread_pool& pool) {
     kernels::huge_buffer memory(bytes_);
     for (const auto& p : places_) {
-      *p.into = kernels::pack(
-          memory.data() + p.offset, p.shape.type, p.shape.rows, p.shape.columns,
-          p.from->data.data());
-      let_go(p.from->data);
+      *p.into = p.shape;
+      p.into->data = memory.data() + p.offset;
+      pack(pool, memory.data() + p.offset, p.shape, p.from->data);
     }
     return memory;
   }
@@ -97,6 +99,23 @@ class loader {
     packed_matrix shape;
     std::size_t offset;
   };
+
+  // A region at a time: between two of them whoever else computes with these threads has a turn.
+  static void pack(
+      kernels::thread_pool& pool, std::byte* out, const packed_matrix& shape,
+      std::span<const std::byte> from) {
+    const auto panels = shape.panels();
+    const auto panel_bytes = from.size() / std::max<std::size_t>(1, panels) + 1;  // of the file
+    const auto together = std::max<std::size_t>(1, pack_region_bytes / panel_bytes);
+    const auto grain = std::max<std::size_t>(1, pack_grain_bytes / panel_bytes);
+    for (std::size_t first = 0; first < panels; first += together) {
+      const auto count = std::min(together, panels - first);
+      kernels::parallel_for(pool, count, grain, [&](std::size_t begin, std::size_t end) {
+        kernels::pack_panels(out, shape, first + begin, first + end, from.data());
+      });
+    }
+    let_go(from);
+  }
 
   const tensor_info* tensor(const std::string& name, const std::vector<std::uint64_t>& shape) {
     if (error_.code != base::errc::ok) return nullptr;
@@ -172,6 +191,12 @@ void find_rope(loader& load, const gguf_file& file, llama::weights& w) {
 
 base::result<std::shared_ptr<const llama>> llama::load(
     std::shared_ptr<const gguf_file> file, activations how) {
+  kernels::thread_pool alone(1);
+  return load(std::move(file), how, alone);
+}
+
+base::result<std::shared_ptr<const llama>> llama::load(
+    std::shared_ptr<const gguf_file> file, activations how, kernels::thread_pool& pool) {
   const auto config = read_llama_config(*file);
   if (!config) return config.error();
   try {
@@ -190,7 +215,7 @@ base::result<std::shared_ptr<const llama>> llama::load(
     find_rope(load, *file, *w);
     load.refuse_unused();
     if (load.why().code != base::errc::ok) return load.why();
-    w->memory = load.pack();
+    w->memory = load.pack(pool);
     if (auto ok = file->intact(); !ok) return ok.error();
     if (config->tied) w->output = w->embedding;
     return std::shared_ptr<const llama>(new llama(std::move(w)));

@@ -33,6 +33,9 @@ class llama {
   // resource_exhausted: not enough memory.
   static base::result<std::shared_ptr<const llama>> load(
       std::shared_ptr<const gguf_file> file, activations how = activations::q8);
+  // Packs with these threads; others may compute with them meanwhile.
+  static base::result<std::shared_ptr<const llama>> load(
+      std::shared_ptr<const gguf_file> file, activations how, kernels::thread_pool& pool);
   ~llama();
   llama(const llama&) = delete;
   llama& operator=(const llama&) = delete;

@@ -19,6 +19,7 @@
 #include "kernels/parallel.hpp"
 #include "model/gguf.hpp"
 #include "model/llama.hpp"
+#include "model/tokenizer.hpp"
 
 namespace dlls {
 namespace {
@@ -86,9 +87,12 @@ int run(int count, char** arguments) {
   const auto file = model::gguf_file::open(arguments[1]);
   if (!file) return fmt::print(stderr, "{}\n", file.error().text()), 1;
   const auto how = s.exact != 0 ? model::activations::f32 : model::activations::q8;
-  const auto llama = model::llama::load(*file, how);
-  if (!llama) return fmt::print(stderr, "{}\n", llama.error().text()), 1;
   kernels::thread_pool pool(s.threads);
+  const auto llama = model::llama::load(*file, how, pool);
+  if (!llama) return fmt::print(stderr, "{}\n", llama.error().text()), 1;
+  // Part of a start, as it is of llama.cpp's.
+  const auto vocabulary = model::tokenizer::from(**file);
+  if (!vocabulary) return fmt::print(stderr, "{}\n", vocabulary.error().text()), 1;
   for (std::size_t i = 0; i < s.rounds; ++i) round(**llama, pool, s);
   return 0;
 }

@@ -1,5 +1,6 @@
 #include "kernels/packed.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -29,6 +30,10 @@ TEST_CASE("a packed matrix gives back the values of the file, exactly") {
           REQUIRE(got == expected);
         }
         CHECK(w.packed.bytes() == packed_bytes(type, rows, columns));
+        huge_buffer pieces(w.packed.bytes(), false);
+        for (auto panel = w.packed.panels(); panel-- > 0;)
+          pack_panels(pieces.data(), w.packed, panel, panel + 1, w.raw.data());
+        CHECK(std::equal(pieces.data(), pieces.data() + w.packed.bytes(), w.packed.data));
       }
 }
 

@@ -233,12 +233,15 @@ TEST_CASE("every token's logits are handed out in order, and equal the last one'
   CHECK(worst_difference(whole, {last.begin(), last.end()}) < 1e-5);
 }
 
-TEST_CASE("logits do not depend on the number of threads") {
-  const auto model =
-      tiny_llama({.type = tensor_type::q4_1, .dim = 64, .heads = 4}, activations::q8);
+TEST_CASE("logits do not depend on the number of threads that load and compute") {
+  const test::tiny_model_options options{.type = tensor_type::q4_1, .dim = 64, .heads = 4};
+  const auto model = tiny_llama(options, activations::q8);
   const auto tokens = some_tokens(60);
   kernels::thread_pool one(1), three(3);
-  CHECK(logits_of(*model, tokens, one) == logits_of(*model, tokens, three));
+  const auto alone = logits_of(*model, tokens, one);
+  CHECK(alone == logits_of(*model, tokens, three));
+  const auto by_three = llama::load(tiny_file(options), activations::q8, three).value();
+  CHECK(alone == logits_of(*by_three, tokens, one));
 }
 
 TEST_CASE("a cache in half precision is half the size and nearly as exact") {
