@@ -163,6 +163,21 @@ std::shared_ptr<gateway::generation_handle> cloud_backend::generate(
   return handle;
 }
 
+std::shared_ptr<gateway::cancel_handle> cloud_backend::embed(
+    gateway::embed_request request, gateway::reply<gateway::embedding_list> done) {
+  start_embedding order;
+  order.request = next_++;
+  order.texts.model = std::move(request.model);
+  order.texts.texts = std::move(request.texts);
+  order.texts.dimensions = request.dimensions;
+  order.texts.owner = request.who.owner;
+  order.done = std::move(done);
+  auto handle = std::make_shared<message_on_cancel<stop_generation>>(
+      services_.coordinator, stop_generation{order.request});
+  caf::anon_send(services_.coordinator, std::move(order));
+  return handle;
+}
+
 std::shared_ptr<gateway::cancel_handle> cloud_backend::watch_job(
     gateway::caller who, std::string id, std::shared_ptr<gateway::progress_sink> sink) {
   dlls::actors::watch_job order;

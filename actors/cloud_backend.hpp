@@ -45,6 +45,9 @@ class cloud_backend final : public gateway::backend,
   std::shared_ptr<gateway::generation_handle> generate(
       gateway::generate_request request, std::shared_ptr<gateway::generation_sink> sink) override;
 
+  std::shared_ptr<gateway::cancel_handle> embed(
+      gateway::embed_request request, gateway::reply<gateway::embedding_list> done) override;
+
   base::result<std::unique_ptr<gateway::upload>> begin_upload(
       gateway::caller who, std::string filename, std::uint64_t bytes_max) override;
   void list_files(

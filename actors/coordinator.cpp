@@ -34,6 +34,7 @@ coordinator::behavior_type coordinator::make_behavior() {
       serve(&coordinator::watch_one),
       serve(&coordinator::unwatch),
       serve(&coordinator::route),
+      serve(&coordinator::route_embedding),
       serve(&coordinator::stop_generating),
       serve(&coordinator::bring),
       serve(&coordinator::list),

@@ -49,6 +49,13 @@ struct start_generation {
   std::shared_ptr<gateway::generation_sink> sink;
   start_generation() = default;
 };
+// Texts on their way to a door, and their vectors to whoever asked.
+struct start_embedding {
+  std::uint64_t request = 0;  // as of start_generation
+  embed texts;
+  std::function<void(base::result<gateway::embedding_list>)> done;
+  start_embedding() = default;
+};
 // Its client has hung up.
 struct stop_generation {
   std::uint64_t request = 0;
@@ -56,8 +63,9 @@ struct stop_generation {
   explicit stop_generation(std::uint64_t r) : request(r) {}
 };
 // What the door actor of one connection accepts besides the protocol.
-using door_actor =
-    cloud_door::extend<caf::reacts_to<start_generation>, caf::reacts_to<stop_generation>>;
+using door_actor = cloud_door::extend<
+    caf::reacts_to<start_generation>, caf::reacts_to<start_embedding>,
+    caf::reacts_to<stop_generation>>;
 
 struct arrival {
   std::string node;
@@ -122,8 +130,8 @@ using coordinator_actor = caf::typed_actor<
     caf::reacts_to<from_node<models_changed>>, caf::reacts_to<from_node<progress>>,
     caf::reacts_to<wake>, caf::replies_to<cancel_job>::with<ledger::job>,
     caf::replies_to<release_job>::with<ledger::job>, caf::reacts_to<watch_job>,
-    caf::reacts_to<unwatch_job>, caf::reacts_to<start_generation>, caf::reacts_to<stop_generation>,
-    caf::replies_to<bring_artifact>::with<artifact_ref>,
+    caf::reacts_to<unwatch_job>, caf::reacts_to<start_generation>, caf::reacts_to<start_embedding>,
+    caf::reacts_to<stop_generation>, caf::replies_to<bring_artifact>::with<artifact_ref>,
     caf::replies_to<ask_nodes>::with<node_list>>;
 
 struct coordinator_services {
@@ -206,7 +214,10 @@ class coordinator final : public runtime::co_actor<coordinator_actor> {
   void watch_again(const ledger::job& job);
   void unwatch(unwatch_job order);
   void note_progress(from_node<progress> step);
+  // The door of the node that serves it; unavailable or not_found.
+  base::result<door_actor> door_to(const std::string& model);
   void route(start_generation order);
+  void route_embedding(start_embedding order);
   void stop_generating(stop_generation which);
 
   // --- the link's account of one job
@@ -255,6 +266,7 @@ ledger::new_outbox_row webhook_for(
 
 }  // namespace dlls::actors
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::start_generation)
+CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::start_embedding)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::stop_generation)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::arrival)
 CAF_ALLOW_UNSAFE_MESSAGE_TYPE(dlls::actors::departure)

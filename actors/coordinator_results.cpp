@@ -329,23 +329,28 @@ void coordinator::note_progress(from_node<progress> step) {
 
 // --- prompts
 
+result<door_actor> coordinator::door_to(const std::string& model) {
+  const auto* node = state_.serving(model);
+  const auto* at = node ? find_connected(node->name) : nullptr;
+  if (at) return at->door;
+  if (state_.known(model))
+    return error{
+        errc::unavailable, fmt::format("the node that has '{}' is away", model),
+        "it reconnects by itself; try again soon"};
+  return error{
+      errc::not_found, fmt::format("no model '{}'", model), "GET /v1/models lists what there is"};
+}
+
 void coordinator::route(start_generation order) {
-  const auto* node = state_.serving(order.spec.model);
-  auto* at = node ? find_connected(node->name) : nullptr;
-  if (!at) {
-    const auto& model = order.spec.model;
-    if (state_.known(model)) {
-      order.sink->failed(error{
-          errc::unavailable, fmt::format("the node that has '{}' is away", model),
-          "it reconnects by itself; try again soon"});
-    } else {
-      order.sink->failed(error{
-          errc::not_found, fmt::format("no model '{}'", model),
-          "GET /v1/models lists what there is"});
-    }
-    return;
-  }
-  send(at->door, std::move(order));
+  const auto door = door_to(order.spec.model);
+  if (!door) return order.sink->failed(door.error());
+  send(*door, std::move(order));
+}
+
+void coordinator::route_embedding(start_embedding order) {
+  const auto door = door_to(order.texts.model);
+  if (!door) return order.done(door.error());
+  send(*door, std::move(order));
 }
 
 // Doors know their own generations and ignore the rest.

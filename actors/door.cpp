@@ -52,11 +52,23 @@ result<artifact_ref> granted_input(
   return error{errc::permission_denied, "no such input of a job that was granted to this node"};
 }
 
+error link_lost() { return {errc::unavailable, "the link to the node was lost"}; }
+
 // However the coroutine ends, the client hears of it: a door dies with its link.
+struct reply_guard {
+  std::function<void(result<gateway::embedding_list>)> done;
+  void operator()(result<gateway::embedding_list> answer) {
+    std::exchange(done, nullptr)(std::move(answer));
+  }
+  ~reply_guard() {
+    if (done) done(link_lost());
+  }
+};
+// The same of a stream.
 struct sink_guard {
   std::shared_ptr<gateway::generation_sink> sink;
   ~sink_guard() {
-    if (sink) sink->failed(error{errc::unavailable, "the link to the node was lost"});
+    if (sink) sink->failed(link_lost());
   }
 };
 
@@ -74,6 +86,7 @@ door::behavior_type door::make_behavior() {
       serve(&door::pass_models),
       serve(&door::pass_progress),
       serve(&door::begin_generation),
+      serve(&door::begin_embedding),
       serve(&door::stop),
   };
 }
@@ -179,6 +192,40 @@ runtime::task<> door::feed(generate request, std::shared_ptr<gateway::generation
     sink->done(std::move(end));
     co_return;
   }
+}
+
+void door::begin_embedding(start_embedding order) { tasks().spawn(embed_for(std::move(order))); }
+
+runtime::task<> door::embed_for(start_embedding order) {
+  reply_guard reply{std::move(order.done)};
+  if (!at_) co_return;
+  auto keep = [this, id = order.request](runtime::resolver<bool> stop) {
+    stops_.emplace(id, std::move(stop));
+  };
+  auto ended = co_await runtime::race(
+      gather_vectors(std::move(order.texts)), runtime::completion<bool>(this, keep));
+  stops_.erase(order.request);
+  if (ended.index() == 0)
+    reply(std::move(std::get<0>(ended)));
+  else
+    reply(error{errc::cancelled, "the client has hung up"});
+}
+
+runtime::task<result<gateway::embedding_list>> door::gather_vectors(embed request) {
+  gateway::embedding_list all;
+  const auto count = request.texts.size();
+  all.vectors.resize(count);
+  auto parts = runtime::subscribe(this, at_, silence_most, std::move(request));
+  for (std::size_t i = 0; i < count; ++i) {
+    auto next = co_await parts.try_next();
+    if (!next) co_return next.error();
+    auto& got = *next;
+    if (!got || got->index >= count || !all.vectors[got->index].empty())
+      co_return error{errc::internal, "the node's answer does not fit the texts"};
+    all.vectors[got->index] = std::move(got->vector);
+    all.tokens += got->tokens;
+  }
+  co_return all;
 }
 
 void door::stop(stop_generation which) {

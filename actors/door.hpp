@@ -40,6 +40,9 @@ class door final : public runtime::co_actor<door_actor> {
   void pass_progress(progress step);
   void begin_generation(start_generation order);
   runtime::task<> generate_for(start_generation order);
+  void begin_embedding(start_embedding order);
+  runtime::task<> embed_for(start_embedding order);
+  runtime::task<base::result<gateway::embedding_list>> gather_vectors(embed request);
   runtime::task<> feed(generate request, std::shared_ptr<gateway::generation_sink> sink);
   void stop(stop_generation which);
 

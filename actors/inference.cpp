@@ -1,6 +1,10 @@
 #include "actors/inference.hpp"
 
+#include <fmt/core.h>
+
 #include <algorithm>
+#include <cmath>
+#include <memory>
 #include <new>
 #include <optional>
 #include <utility>
@@ -21,30 +25,74 @@ using time_point = caf::actor_clock::time_point;
 
 namespace {
 
-struct prepared {
+// Of one request, at the engine.
+constexpr std::size_t texts_at_once = 16;
+
+struct prepared_answer {
   std::shared_ptr<const loaded_model> on;
   asked_generation asked;
 };
 
-result<prepared> prepare(model_cache& models, const generation_spec& spec) {
+result<prepared_answer> prepare(model_cache& models, const generation_spec& spec) {
   auto on = models.get(spec.model);
   if (!on) return on.error();
   auto request = request_of(**on, spec);
   if (!request) return request.error();
-  return prepared{*on, std::move(*request)};
+  return prepared_answer{*on, std::move(*request)};
+}
+
+struct prepared_texts {
+  std::shared_ptr<const loaded_model> on;
+  std::vector<model::embedding> texts;
+};
+
+result<prepared_texts> prepare(model_cache& models, const embed& order) {
+  auto on = models.get(order.model);
+  if (!on) return on.error();
+  const auto& config = (*on)->weights->config();
+  if (order.dimensions > config.dim)
+    return error{
+        errc::invalid_argument, fmt::format("vectors of this model have {} dimensions", config.dim)}
+        .about("dimensions");
+  prepared_texts made{*on, {}};
+  for (const auto& text : order.texts) {
+    auto one = model::embedding::begin(
+        config, {(*on)->vocabulary->encode_prompt(text, false), std::nullopt});
+    if (!one) return one.error().about("input");
+    made.texts.push_back(std::move(*one));
+  }
+  return made;
 }
 
 }  // namespace
 
-// One answer's place: what has been made of it and not been sent. Lives in its handler's frame.
-class inference::seat {
+// One sequence's place at a room's engine. Lives in its handler's frame; with it goes the sequence.
+class inference::guest {
+ public:
+  guest(std::shared_ptr<room> at, model::engine::work what, std::string owner);
+  guest(const guest&) = delete;
+  guest& operator=(const guest&) = delete;
+  virtual void hear(const model::engine::output& made, time_point now) = 0;
+  virtual void fail(error why) = 0;
+
+ protected:
+  ~guest();
+  const model::tokenizer& vocabulary() const;
+
+ private:
+  friend class room;
+  std::shared_ptr<room> at_;
+  std::optional<model::engine::work> to_add_;
+  model::engine::sequence_id who_ = 0;  // once it is in the engine
+  std::string owner_;
+};
+
+// One answer: what has been made of it and not been sent.
+class inference::seat final : public guest {
  public:
   seat(
       std::shared_ptr<room> at, model::sequence answer, model::tool_call_reader reader,
       const generate& order);
-  ~seat();
-  seat(const seat&) = delete;
-  seat& operator=(const seat&) = delete;
 
   // Whether there is something to send; if not, whoever waits is woken when there is.
   bool has_piece(time_point now) const {
@@ -59,10 +107,10 @@ class inference::seat {
     return std::exchange(piece_, {});
   }
 
-  void add(const model::tokenizer& vocabulary, const model::engine::output& made, time_point now) {
+  void hear(const model::engine::output& made, time_point now) override {
     take(reader_.add(made.delta.text));
-    if (with_logprobs_ && !vocabulary.is_end(made.delta.token))
-      piece_.logprobs.push_back(describe(vocabulary, made.delta));
+    if (with_logprobs_ && !vocabulary().is_end(made.delta.token))
+      piece_.logprobs.push_back(describe(vocabulary(), made.delta));
     if (made.reason != model::finish_reason::none) {
       take(reader_.finish());
       const bool stopped = made.reason == model::finish_reason::stop;
@@ -72,13 +120,12 @@ class inference::seat {
     }
     wake_if(has_piece(now));
   }
-  void fail(error why) {
+  void fail(error why) override {
     failed_ = std::move(why);
     wake_if(true);
   }
 
  private:
-  friend class room;
   void take(model::tool_answer said) {
     piece_.text += said.content;
     for (auto& call : said.calls)
@@ -90,11 +137,7 @@ class inference::seat {
     if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
   }
 
-  std::shared_ptr<room> at_;
-  std::optional<model::sequence> to_add_;
-  model::engine::sequence_id who_ = 0;  // once it is in the engine
   model::tool_call_reader reader_;
-  std::string owner_;
   bool stream_, with_logprobs_, parallel_;
   bool called_ = false;
   actors::piece piece_;
@@ -103,7 +146,74 @@ class inference::seat {
   std::optional<runtime::resolver<bool>> wake_;
 };
 
-// A model's engine and the seats at it. While a step runs on its thread the engine is the step's:
+// Texts to embed: some at the engine, the others not there yet, so that a long list does not fill
+// its queue.
+class inference::text_batch {
+ public:
+  text_batch(std::shared_ptr<room> at, std::vector<model::embedding> texts, const embed& order)
+      : at_(std::move(at)),
+        texts_(std::move(texts)),
+        owner_(order.owner),
+        dimensions_(order.dimensions) {}
+  text_batch(const text_batch&) = delete;
+  text_batch& operator=(const text_batch&) = delete;
+
+  // Lets more of them in; true: there were some.
+  bool enter();
+  bool has_vector() const { return failed_ || !made_.empty(); }
+  void wake_by(runtime::resolver<bool> wake) { wake_ = std::move(wake); }
+  embedded take() {
+    if (failed_) throw failure(std::move(*failed_));
+    auto next = std::move(made_.back());
+    made_.pop_back();
+    inside_.erase(next.index);
+    return next;
+  }
+
+ private:
+  class text;
+  void wake() {
+    if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
+  }
+
+  std::shared_ptr<room> at_;
+  std::vector<model::embedding> texts_;
+  std::string owner_;
+  std::size_t dimensions_;
+  std::size_t next_ = 0;
+  std::vector<embedded> made_;
+  std::optional<error> failed_;
+  std::optional<runtime::resolver<bool>> wake_;
+  std::map<std::uint32_t, std::unique_ptr<text>> inside_;  // by index
+};
+
+class inference::text_batch::text final : public guest {
+ public:
+  text(text_batch& of, std::uint32_t index, model::embedding what)
+      : guest(of.at_, std::move(what), of.owner_), of_(of), index_(index) {}
+  void hear(const model::engine::output& made, time_point) override {
+    if (!std::ranges::all_of(made.embedding, [](float x) { return std::isfinite(x); }))
+      return fail({errc::corrupt, "the model makes no finite numbers of this text"});
+    auto vector = of_.dimensions_ == 0 ? model::unit_vector(made.embedding)
+                                       : model::shortened(made.embedding, of_.dimensions_).value();
+    embedded one;
+    one.index = index_;
+    one.vector = std::move(vector);
+    one.tokens = made.usage.prompt_tokens;
+    of_.made_.push_back(std::move(one));
+    of_.wake();
+  }
+  void fail(error why) override {
+    of_.failed_ = std::move(why);
+    of_.wake();
+  }
+
+ private:
+  text_batch& of_;
+  std::uint32_t index_;
+};
+
+// A model's engine and the guests at it. While a step runs on its thread the engine is the step's:
 // who comes or goes meanwhile is noted down.
 class inference::room {
  public:
@@ -118,10 +228,10 @@ class inference::room {
   result<model::sequence> begin(model::generation_request request) const {
     return engine_->begin(std::move(request));
   }
-  void enter(seat& one) { arriving_.push_back(&one); }
-  void leave(seat& one) noexcept {
+  void enter(guest& one) { arriving_.push_back(&one); }
+  void leave(guest& one) noexcept {
     std::erase(arriving_, &one);
-    if (seats_.erase(one.who_) == 0) return;
+    if (guests_.erase(one.who_) == 0) return;
     if (stepping_)
       leaving_.push_back(one.who_);
     else
@@ -139,7 +249,7 @@ class inference::room {
         continue;
       }
       one->who_ = *who;
-      seats_.emplace(*who, one);
+      guests_.emplace(*who, one);
     }
     return stepping_ = !engine_->idle();
   }
@@ -148,40 +258,51 @@ class inference::room {
   void close(time_point now) {
     stepping_ = false;
     for (const auto& made : made_)
-      if (const auto found = seats_.find(made.who); found != seats_.end()) {
+      if (const auto found = guests_.find(made.who); found != guests_.end()) {
         auto* one = found->second;
-        if (made.reason != model::finish_reason::none) seats_.erase(found);
-        one->add(*on->vocabulary, made, now);
+        if (made.reason != model::finish_reason::none) guests_.erase(found);
+        one->hear(made, now);
       }
   }
   // The engine is of no use any more.
   void fail(const error& why) {
-    for (auto& [who, one] : std::exchange(seats_, {})) one->fail(why);
+    for (auto& [who, one] : std::exchange(guests_, {})) one->fail(why);
     for (auto* one : std::exchange(arriving_, {})) one->fail(why);
   }
 
  private:
   std::unique_ptr<model::engine> engine_;
-  std::map<model::engine::sequence_id, seat*> seats_;
-  std::vector<seat*> arriving_;
+  std::map<model::engine::sequence_id, guest*> guests_;
+  std::vector<guest*> arriving_;
   std::vector<model::engine::sequence_id> leaving_;
   std::span<const model::engine::output> made_;
   bool stepping_ = false;
 };
 
+inference::guest::guest(std::shared_ptr<room> at, model::engine::work what, std::string owner)
+    : at_(std::move(at)), to_add_(std::move(what)), owner_(std::move(owner)) {
+  at_->enter(*this);
+}
+inference::guest::~guest() { at_->leave(*this); }
+const model::tokenizer& inference::guest::vocabulary() const { return *at_->on->vocabulary; }
+
 inference::seat::seat(
     std::shared_ptr<room> at, model::sequence answer, model::tool_call_reader reader,
     const generate& order)
-    : at_(std::move(at)),
-      to_add_(std::move(answer)),
+    : guest(std::move(at), std::move(answer), order.owner),
       reader_(std::move(reader)),
-      owner_(order.owner),
       stream_(order.stream),
       with_logprobs_(order.spec.logprobs >= 0),
-      parallel_(order.spec.offer.parallel) {
-  at_->enter(*this);
+      parallel_(order.spec.offer.parallel) {}
+
+bool inference::text_batch::enter() {
+  bool any = false;
+  for (; next_ < texts_.size() && inside_.size() < texts_at_once; ++next_, any = true) {
+    const auto index = static_cast<std::uint32_t>(next_);
+    inside_.emplace(index, std::make_unique<text>(*this, index, std::move(texts_[next_])));
+  }
+  return any;
 }
-inference::seat::~seat() { at_->leave(*this); }
 
 inference::inference(
     caf::actor_config& config, std::shared_ptr<model_cache> models,
@@ -194,14 +315,23 @@ inference::inference(
       thread_(std::move(thread)),
       options_(options) {}
 
-inference::behavior_type inference::make_behavior() { return {serve(&inference::answer)}; }
+inference::behavior_type inference::make_behavior() {
+  return {serve(&inference::answer), serve(&inference::embed_texts)};
+}
+
+template <class T>
+runtime::task<result<T>> inference::prepared(std::function<result<T>()> work) {
+  auto made = co_await runtime::offload(this, *preparing_, work);
+  if (!made && made.error().code == errc::resource_exhausted && leave_idle_rooms())
+    made = co_await runtime::offload(this, *preparing_, work);
+  co_return made;
+}
 
 runtime::stream<piece> inference::answer(generate order) {
-  auto models = models_;
-  auto before = [models, spec = order.spec] { return prepare(*models, spec); };
-  auto asked = co_await runtime::offload(this, *preparing_, before);
-  if (!asked && asked.error().code == errc::resource_exhausted && leave_idle_rooms())
-    asked = co_await runtime::offload(this, *preparing_, before);
+  std::function<result<prepared_answer>()> work = [models = models_, spec = order.spec] {
+    return prepare(*models, spec);
+  };
+  auto asked = co_await prepared(work);
   if (!asked) throw failure(asked.error());
   auto at = room_for(asked->on);
   auto begun = at->begin(std::move(asked->asked.request));
@@ -217,6 +347,25 @@ runtime::stream<piece> inference::answer(generate order) {
     const bool last = !next.finish_reason.empty();
     co_yield std::move(next);
     if (last) co_return;
+  }
+}
+
+runtime::stream<embedded> inference::embed_texts(embed order) {
+  std::function<result<prepared_texts>()> work = [models = models_, order] {
+    return prepare(*models, order);
+  };
+  auto asked = co_await prepared(work);
+  if (!asked) throw failure(asked.error());
+  auto at = room_for(asked->on);
+  text_batch mine{at, std::move(asked->texts), order};
+  for (auto left = order.texts.size(); left > 0; --left) {
+    if (mine.enter()) keep_going(at);
+    if (!mine.has_vector()) {
+      auto keep = [&mine](runtime::resolver<bool> wake) { mine.wake_by(std::move(wake)); };
+      co_await runtime::completion<bool>(this, keep);
+    }
+    auto next = mine.take();
+    co_yield std::move(next);
   }
 }
 

@@ -1,9 +1,10 @@
-// The actor that answers prompts: an engine for every model in use, each of which makes a token of
-// all its answers in a step, on one thread for all.
+// The actor that answers prompts and embeds texts: an engine for every model in use, each of which
+// makes a token of all its answers in a step, on one thread for all.
 #pragma once
 #include <caf/typed_actor.hpp>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 
@@ -16,7 +17,9 @@
 
 namespace dlls::actors {
 
-using inference_actor = caf::typed_actor<caf::replies_to<generate>::with<runtime::part<piece>>>;
+using inference_actor = caf::typed_actor<
+    caf::replies_to<generate>::with<runtime::part<piece>>,
+    caf::replies_to<embed>::with<runtime::part<embedded>>>;
 
 // A piece of a stream is sent when this much time has passed since the last: on the link, ten
 // tokens in one frame cost a tenth of the bytes that ten frames do.
@@ -39,11 +42,17 @@ class inference final : public runtime::co_actor<inference_actor> {
   behavior_type make_behavior() override;
 
  private:
+  class guest;
   class seat;
+  class text_batch;
   class room;
 
   // Ends, and its sequence with it before the next step, when the asker unsubscribes.
   runtime::stream<piece> answer(generate order);
+  runtime::stream<embedded> embed_texts(embed order);
+  // Runs on `preparing`; once more when idle rooms have made room.
+  template <class T>
+  runtime::task<base::result<T>> prepared(std::function<base::result<T>()> work);
   std::shared_ptr<room> room_for(std::shared_ptr<const loaded_model> on);
   // False: there were none.
   bool leave_idle_rooms();

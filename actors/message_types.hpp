@@ -11,7 +11,7 @@ using wire_types = runtime::message_list<
     bias, tool_offer, generation_spec, alternative, token_info, hello, welcome, models_changed,
     fetch_input, chunk, runtime::part<chunk>, ready, failed, noted, progress, offer, received, pull,
     release, released, cancel, cancelled, status, job_status, watch, generate, piece,
-    runtime::part<piece>>;
+    runtime::part<piece>, embed, embedded, runtime::part<embedded>>;
 static_assert(wire_types::covers<cloud_door> && wire_types::covers<node_door>);
 
 // Limits of the link with exactly the protocol's messages allowed.

@@ -287,6 +287,22 @@ struct piece {
   std::uint32_t prompt_tokens = 0, completion_tokens = 0;  // of the last
   piece() = default;
 };
+// Answered by as many `embedded` as there are texts, in whatever order; whoever unsubscribes stops
+// the rest.
+struct embed {
+  std::string model;
+  std::vector<std::string> texts;
+  std::uint32_t dimensions = 0;  // the first of each vector; 0: as many as the model has
+  std::string owner;             // as of generate
+  embed() = default;
+};
+// A text as a vector of unit length.
+struct embedded {
+  std::uint32_t index = 0;  // of the text
+  std::vector<float> vector;
+  std::uint32_t tokens = 0;  // of the text
+  embedded() = default;
+};
 
 // ---- the two doors ------------------------------------------------------------------------------
 
@@ -301,7 +317,8 @@ using node_door = caf::typed_actor<
     caf::replies_to<offer>::with<received>, caf::replies_to<pull>::with<runtime::part<chunk>>,
     caf::replies_to<release>::with<released>, caf::replies_to<cancel>::with<cancelled>,
     caf::replies_to<status>::with<job_status>, caf::reacts_to<watch>,
-    caf::replies_to<generate>::with<runtime::part<piece>>>;
+    caf::replies_to<generate>::with<runtime::part<piece>>,
+    caf::replies_to<embed>::with<runtime::part<embedded>>>;
 
 // ---- wire form ----------------------------------------------------------------------------------
 
@@ -347,6 +364,8 @@ DLLS_WIRE(job_status, x.held, x.seconds_left)
 DLLS_WIRE(watch, x.job, x.on)
 DLLS_WIRE(generate, x.spec, x.stream, x.owner)
 DLLS_WIRE(piece, x.text, x.calls, x.logprobs, x.finish_reason, x.prompt_tokens, x.completion_tokens)
+DLLS_WIRE(embed, x.model, x.texts, x.dimensions, x.owner)
+DLLS_WIRE(embedded, x.index, x.vector, x.tokens)
 #undef DLLS_WIRE
 
 }  // namespace dlls::actors

@@ -30,9 +30,10 @@ node::behavior_type node::make_behavior() {
   if (services_.connect) tasks().spawn(stay_linked());
   // What writes to the disk is not left half done when the cloud gives up waiting.
   return {
-      serve(&node::take, detached), serve(&node::give),          serve(&node::let_go, detached),
-      serve(&node::stop, detached), serve(&node::tell),          serve(&node::set_watch),
-      serve(&node::answer),         serve(&node::note_progress), serve(&node::link_closed),
+      serve(&node::take, detached), serve(&node::give),        serve(&node::let_go, detached),
+      serve(&node::stop, detached), serve(&node::tell),        serve(&node::set_watch),
+      serve(&node::answer),         serve(&node::embed_texts), serve(&node::note_progress),
+      serve(&node::link_closed),
   };
 }
 

@@ -95,6 +95,7 @@ class node final : public runtime::co_actor<node_actor> {
   job_status tell(status question);
   void set_watch(watch order);
   runtime::stream<piece> answer(generate request);
+  runtime::stream<embedded> embed_texts(embed request);
 
   // --- work (node_work.cpp)
   runtime::task<> work_off();

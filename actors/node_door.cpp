@@ -162,4 +162,9 @@ runtime::stream<piece> node::answer(generate request) {
   while (auto next = co_await pieces.next()) co_yield std::move(*next);
 }
 
+runtime::stream<embedded> node::embed_texts(embed request) {
+  auto vectors = runtime::subscribe(this, inference_, silence_most, std::move(request));
+  while (auto next = co_await vectors.next()) co_yield std::move(*next);
+}
+
 }  // namespace dlls::actors

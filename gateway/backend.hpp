@@ -80,6 +80,10 @@ class backend {
   virtual std::shared_ptr<generation_handle> generate(
       generate_request request, std::shared_ptr<generation_sink> sink) = 0;
 
+  // Never null. invalid_argument, about "dimensions", for more than the model has.
+  virtual std::shared_ptr<cancel_handle> embed(
+      embed_request request, reply<embedding_list> done) = 0;
+
   // --- files
   // `bytes_max` bounds what will come (the request's length, or the limit). storage_full early.
   virtual base::result<std::unique_ptr<upload>> begin_upload(

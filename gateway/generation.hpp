@@ -111,4 +111,18 @@ class cancel_handle {
 };
 using generation_handle = cancel_handle;
 
+// Texts as vectors. The gateway has checked that there are some, none empty.
+struct embed_request {
+  caller who;
+  std::string model;
+  std::vector<std::string> texts;
+  std::uint32_t dimensions = 0;  // the first of each vector; 0: as many as the model has
+};
+
+// Of unit length, in the order of the texts.
+struct embedding_list {
+  std::vector<std::vector<float>> vectors;
+  std::uint64_t tokens = 0;  // of all texts
+};
+
 }  // namespace dlls::gateway

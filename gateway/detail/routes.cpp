@@ -17,6 +17,8 @@ constexpr std::array table{
     route{"POST", "/v1/chat/completions", json, true, true, completions::chat},
     route{"POST", "/v1/completions", json, true, true, completions::text},
 
+    route{"POST", "/v1/embeddings", json, true, true, embeddings::create},
+
     route{"POST", "/v1/files", upload, true, true, nullptr, files::open_upload},
     route{"GET", "/v1/files", none, true, false, files::list},
     route{"GET", "/v1/files/{}", none, true, false, files::find},

@@ -64,6 +64,9 @@ void find(request in, backend& to, exchange_ptr out);
 void read(request in, backend& to, exchange_ptr out);
 void remove(request in, backend& to, exchange_ptr out);
 }  // namespace files
+namespace embeddings {
+void create(request in, backend& to, exchange_ptr out);
+}  // namespace embeddings
 namespace fine_tuning {
 void create(request in, backend& to, exchange_ptr out);
 void list(request in, backend& to, exchange_ptr out);

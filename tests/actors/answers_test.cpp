@@ -1,5 +1,6 @@
 // Prompts from the coordinator's side to the node's model and back, over links that end.
 #include <catch2/catch.hpp>
+#include <numeric>
 
 #include "actors/cloud_backend.hpp"
 #include "gateway/generation.hpp"
@@ -68,6 +69,33 @@ std::shared_ptr<ear> ask(
   spec.tokens_max = tokens_asked;
   spec.schema = std::move(schema);
   return ask(w, request, std::move(spec));
+}
+
+// What comes of it, once it has.
+class asked_vectors {
+ public:
+  void operator()(base::result<gateway::embedding_list> got) { got_ = std::move(got); }
+  bool has_value() const { return got_.has_value(); }
+  const gateway::embedding_list& value() const { return got_.value().value(); }
+  base::error error() const { return got_.value().error(); }
+
+ private:
+  std::optional<base::result<gateway::embedding_list>> got_;
+};
+
+std::shared_ptr<asked_vectors> embed(
+    world& w, std::uint64_t request, std::vector<std::string> texts, std::uint32_t dimensions,
+    std::string model = "tiny") {
+  auto listening = std::make_shared<asked_vectors>();
+  actors::start_embedding order;
+  order.request = request;
+  order.texts.model = std::move(model);
+  order.texts.texts = std::move(texts);
+  order.texts.dimensions = dimensions;
+  order.done = [listening](auto got) { (*listening)(std::move(got)); };
+  caf::anon_send(w.cloud(), order);
+  w.settle();
+  return listening;
 }
 
 // A node with a model to answer by.
@@ -222,6 +250,45 @@ TEST_CASE("a required call crosses the link as a call, not as text") {
   const auto wrong = ask(w, 5, spec)->why.value();
   CHECK(wrong.code == errc::invalid_argument);
   CHECK(wrong.param == "tools[0].function.name");
+}
+
+TEST_CASE("texts are embedded in their order, many more than are computed at once") {
+  world w{seed_or(28)};
+  auto& home = add_answering_node(w);
+  const auto of = [&](std::vector<std::string> texts, std::uint32_t dimensions = 0) {
+    return embed(w, 1, std::move(texts), dimensions)->value();
+  };
+  const auto hello = of({"hello"}), user = of({"the user"});
+  REQUIRE(hello.vectors.size() == 1);
+  CHECK(hello.vectors[0].size() == 32);
+  CHECK(hello.vectors != user.vectors);
+  std::vector<std::string> many;
+  for (int i = 0; i < 50; ++i) many.emplace_back(i % 2 ? "the user" : "hello");
+  const auto all = of(many);
+  REQUIRE(all.vectors.size() == 50);
+  for (std::size_t i = 0; i < 50; ++i) CHECK(all.vectors[i] == (i % 2 ? user : hello).vectors[0]);
+  CHECK(all.tokens == 25 * (hello.tokens + user.tokens));
+  const auto cut = of({"hello"}, 4).vectors[0];
+  REQUIRE(cut.size() == 4);
+  CHECK(std::inner_product(cut.begin(), cut.end(), cut.begin(), 0.0) == Approx(1).epsilon(1e-5));
+
+  const auto wide = embed(w, 2, {"hello"}, 33)->error();
+  CHECK((wide.code == errc::invalid_argument && wide.param == "dimensions"));
+  const auto long_one = embed(w, 3, {"hello", std::string(500, 'x')}, 0)->error();
+  CHECK((long_one.code == errc::invalid_argument && long_one.param == "input"));
+  CHECK(embed(w, 4, {"hello"}, 0, "nobody")->error().code == errc::not_found);
+
+  home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
+  const auto stopped = embed(w, 5, many, 0), lost = embed(w, 6, many, 0);
+  CHECK_FALSE(stopped->has_value());
+  caf::anon_send(w.cloud(), actors::stop_generation{5});
+  w.settle();
+  CHECK(stopped->error().code == errc::cancelled);
+  w.cut(home, 0ms);
+  w.settle();
+  CHECK(lost->error().code == errc::unavailable);
+  let_through(w, home);
+  CHECK(home.services.answering->queued() == 0);
 }
 
 TEST_CASE("a prompt that waits can be given up, and past the bound one is refused") {

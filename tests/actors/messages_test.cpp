@@ -185,6 +185,19 @@ TEST_CASE("prompts and their answers survive the wire, field by field") {
   CHECK((got.logprobs.at(1).top.at(0).text == "u" && got.logprobs.at(1).top.at(0).logprob == -2));
 }
 
+TEST_CASE("texts and their vectors cross the link whole") {
+  auto host = runtime::make_system({.workers = 1, .announce = wire_types::announce});
+  embed order;
+  order.model = "m", order.texts = {"a", "b"}, order.dimensions = 3, order.owner = "o";
+  const auto asked = over_the_wire(host->actors(), order);
+  CHECK((asked.model == "m" && asked.texts == order.texts));
+  CHECK((asked.dimensions == 3 && asked.owner == "o"));
+  embedded made;
+  made.index = 1, made.vector = {0.5F, -1e-30F}, made.tokens = 4;
+  const auto got = over_the_wire(host->actors(), runtime::part<embedded>{made}).value;
+  CHECK((got.index == 1 && got.vector == made.vector && got.tokens == 4));
+}
+
 TEST_CASE("the gate knows every message of both doors by name, and nothing else") {
   auto host = runtime::make_system({.workers = 1, .announce = wire_types::announce});
   const auto texts = link_options().rules.resolve(host->actors());
@@ -195,13 +208,13 @@ TEST_CASE("the gate knows every message of both doors by name, and nothing else"
   };
   for (const auto* name :
        {"hello", "fetch_input", "ready", "failed", "models_changed", "progress", "offer", "pull",
-        "release", "cancel", "status", "watch", "generate"})
+        "release", "cancel", "status", "watch", "generate", "embed"})
     CHECK(mentions(texts.messages, name));
   for (const auto* name : {"welcome", "noted", "received", "released", "cancelled", "job_status"})
     CHECK(mentions(texts.answers, name));
-  for (const auto* name : {"chunk", "piece"}) CHECK(mentions(texts.parts, name));
-  CHECK(texts.messages.size() == 13);
-  CHECK(texts.parts.size() == 2);
+  for (const auto* name : {"chunk", "piece", "embedded"}) CHECK(mentions(texts.parts, name));
+  CHECK(texts.messages.size() == 14);
+  CHECK(texts.parts.size() == 3);
   for (const auto* name : {"abandon", "link_end", "work_order", "arrival", "cancel_job"}) {
     CHECK_FALSE(mentions(texts.messages, name));
     CHECK_FALSE(mentions(texts.answers, name));

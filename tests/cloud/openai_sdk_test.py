@@ -161,6 +161,27 @@ def tools(client):
             assert why.param == param, why
 
 
+def embeddings(client):
+    texts = ["The cat sat on the mat.", "A cat was sitting on a mat.", "Interest rates rose in March."]
+    made = client.embeddings.create(model=MODEL, input=texts)  # base64, as the SDK asks by default
+    cat, same, money = (e.embedding for e in made.data)
+    assert [e.index for e in made.data] == [0, 1, 2] and made.usage.total_tokens > 10, made.usage
+
+    def likeness(a, b):
+        return sum(x * y for x, y in zip(a, b, strict=True))
+
+    assert len(cat) == 576 and abs(likeness(cat, cat) - 1) < 1e-4
+    assert likeness(cat, same) > likeness(cat, money), (likeness(cat, same), likeness(cat, money))
+    plain = client.embeddings.create(model=MODEL, input=texts[0], encoding_format="float", dimensions=64)
+    assert plain.data[0].embedding[:2] != cat[:2] and abs(likeness(*[plain.data[0].embedding] * 2) - 1) < 1e-4
+    for param, more in (("dimensions", {"dimensions": 577}), ("input", {"input": "word " * 9000})):
+        try:
+            client.embeddings.create(**{"model": MODEL, "input": "x", **more})
+            raise AssertionError(f"taken: {param}")
+        except openai.BadRequestError as why:
+            assert why.param == param, why
+
+
 def errors(client, dlls):
     def refused(kind, **more):
         try:
@@ -254,7 +275,7 @@ def main():
         for name, case in {
                 "models": lambda: models(client), "chat": lambda: chat(client), "stream": lambda: stream(client),
                 "completions": lambda: completions(client), "structured": lambda: structured(client),
-                "tools": lambda: tools(client),
+                "tools": lambda: tools(client), "embeddings": lambda: embeddings(client),
                 "errors": lambda: errors(client, dlls), "files": lambda: files(client),
                 "fine_tuning": lambda: fine_tuning(client, dlls)}.items():
             case()

@@ -204,6 +204,25 @@ std::shared_ptr<generation_handle> fake_backend::generate(
   return new_handle();
 }
 
+std::shared_ptr<cancel_handle> fake_backend::embed(
+    embed_request request, reply<embedding_list> done) {
+  embedding_list all;
+  for (const auto& text : request.texts) {
+    all.vectors.push_back({0.6f, 0.8f, static_cast<float>(text.size())});
+    if (request.dimensions) all.vectors.back().resize(request.dimensions);
+    all.tokens += text.size();
+  }
+  const bool known =
+      std::find(model_names.begin(), model_names.end(), request.model) != model_names.end();
+  if (request.model != "stuck") {
+    if (known)
+      answer<embedding_list>(done, all);
+    else
+      answer<embedding_list>(done, no_such("model", request.model));
+  }
+  return new_handle();
+}
+
 base::result<std::unique_ptr<upload>> fake_backend::begin_upload(
     caller who, std::string filename, std::uint64_t) {
   const std::lock_guard lock{mutex_};

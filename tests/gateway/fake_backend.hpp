@@ -33,6 +33,9 @@ class fake_backend final : public gateway::backend {
   void health(reply<gateway::health_info> done) override;
   void list_models(caller who, reply<std::vector<gateway::model_info>> done) override;
   void find_model(caller who, std::string id, reply<gateway::model_info> done) override;
+  // Of a text of n bytes (0.6, 0.8, n), or the first of these; "stuck" never answers.
+  std::shared_ptr<gateway::cancel_handle> embed(
+      gateway::embed_request request, gateway::reply<gateway::embedding_list> done) override;
   std::shared_ptr<gateway::generation_handle> generate(
       gateway::generate_request request, std::shared_ptr<gateway::generation_sink> sink) override;
   base::result<std::unique_ptr<gateway::upload>> begin_upload(
