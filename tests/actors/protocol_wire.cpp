@@ -60,6 +60,7 @@ wire::behavior_type wire::make_behavior() {
       serve(&wire::to_node<job_status, status>, detached),
       serve(&wire::tell_node<watch>, detached),
       serve(&wire::from_node<piece, generate>),
+      serve(&wire::from_node<embedded, embed>),
   };
 }
 
