@@ -28,8 +28,21 @@ struct plan {
         tiles((rows + attend_rows_max - 1) / attend_rows_max),
         chunks((a.first + a.rows + chunk_positions - 1) / chunk_positions),
         split(tiles == 1 && chunks > 1) {}
+
+  // Key-value heads that one piece takes. Many of them read memory in longer runs, which is what
+  // few rows wait for; but a piece is to be no more than `share` positions of one head, a thread's
+  // part of all work. No row's result depends on it.
+  std::size_t together(const attention_rows& a, std::size_t share) const {
+    if (rows == 0 || tiles > 1) return 1;
+    const auto positions = a.first + a.rows;
+    const auto fit = share / (split ? chunk_positions : positions);
+    return std::clamp<std::size_t>(fit, 1, std::min(a.cache.kv_heads, attend_rows_max / rows));
+  }
+  static std::size_t strips(const attention_rows& a, std::size_t together) {
+    return (a.cache.kv_heads + together - 1) / together;
+  }
   std::size_t pieces(const attention_rows& a) const {
-    return a.cache.kv_heads * tiles * (split ? chunks : 1);
+    return strips(a, a.together) * tiles * (split ? chunks : 1);
   }
   // Rows whose partial results are kept: of every chunk, or of the last one and of those before.
   std::size_t slots(const attention_rows& a) const {
@@ -78,62 +91,78 @@ float* output_of(const attention_rows& a, const plan& p, std::size_t kv_head, st
   return a.out + r / p.group * a.out_stride + (kv_head * p.group + r % p.group) * a.cache.head_dim;
 }
 
+// A tile's rows of some key-value heads.
+struct piece_of_work {
+  std::size_t kv_head;
+  std::size_t kv_heads;
+  std::size_t begin;  // rows of a key-value head
+  std::size_t end;
+
+  std::size_t rows() const { return kv_heads * (end - begin); }
+};
+
+void attend_chunk(
+    const attention_rows& a, const plan& p, const piece_of_work& w, std::size_t chunk,
+    const partial& into) {
+  const auto last_seen = a.first + (w.end - 1) / p.group + 1;
+  inference_backend().attend(
+      {.q = a.q + w.kv_head * p.group * a.cache.head_dim,
+       .q_stride = a.q_stride,
+       .group = p.group,
+       .row_begin = w.begin,
+       .row_end = w.end,
+       .first = a.first,
+       .window = a.window,
+       .cache = &a.cache,
+       .kv_head = w.kv_head,
+       .kv_heads = w.kv_heads,
+       .begin = chunk * chunk_positions,
+       .end = std::min(last_seen, (chunk + 1) * chunk_positions),
+       .out = into.out,
+       .peak = into.peak,
+       .sum = into.sum});
+}
+
 void attend_piece(const attention_rows& a, std::size_t piece, float* scratch) {
   const plan p(a);
   const auto& c = a.cache;
   const auto stride = c.value_stride();
-  const auto kv_head = piece % c.kv_heads, rest = piece / c.kv_heads;
+  const auto strips = plan::strips(a, a.together);
+  const auto kv_head = piece % strips * a.together, rest = piece / strips;
   // Later tiles see more positions, so the largest pieces go first.
-  const auto tile = p.tiles - 1 - rest % p.tiles;
-  const auto begin = tile * attend_rows_max, end = std::min(p.rows, begin + attend_rows_max);
-  const auto last_seen = a.first + (end - 1) / p.group + 1;
+  const auto begin = (p.tiles - 1 - rest % p.tiles) * attend_rows_max;
+  const piece_of_work w{
+      kv_head, std::min(a.together, c.kv_heads - kv_head), begin,
+      std::min(p.rows, begin + attend_rows_max)};
   const auto all = partials(a, p, scratch);
   const auto slots_of = [&](std::size_t chunk) {
-    return all.row((kv_head * (p.split ? p.chunks : 2) + chunk) * p.rows + begin, stride);
+    return all.row((chunk * c.kv_heads + kv_head) * p.rows + begin, stride);
   };
-  const auto attend = [&](std::size_t chunk, const partial& into) {
-    inference_backend().attend(
-        {.q = a.q + kv_head * p.group * c.head_dim,
-         .q_stride = a.q_stride,
-         .group = p.group,
-         .row_begin = begin,
-         .row_end = end,
-         .first = a.first,
-         .window = a.window,
-         .cache = &c,
-         .kv_head = kv_head,
-         .begin = chunk * chunk_positions,
-         .end = std::min(last_seen, (chunk + 1) * chunk_positions),
-         .out = into.out,
-         .peak = into.peak,
-         .sum = into.sum});
-  };
-  if (p.split) return attend(rest / p.tiles, slots_of(rest / p.tiles));
+  if (p.split) return attend_chunk(a, p, w, rest, slots_of(rest));
   const auto sum = slots_of(0), next = slots_of(1);
   const auto own = a.first + begin / p.group;  // the first row's position
   auto chunk = a.window == 0 || own < a.window ? 0 : (own + 1 - a.window) / chunk_positions;
-  attend(chunk, sum);
-  for (++chunk; chunk * chunk_positions < last_seen; ++chunk) {
-    attend(chunk, next);
-    for (std::size_t r = 0; r < end - begin; ++r)
+  attend_chunk(a, p, w, chunk, sum);
+  for (++chunk; chunk * chunk_positions < a.first + (w.end - 1) / p.group + 1; ++chunk) {
+    attend_chunk(a, p, w, chunk, next);
+    for (std::size_t r = 0; r < w.rows(); ++r)
       join(sum.row(r, stride), next.row(r, stride), c.head_dim);
   }
-  for (std::size_t r = 0; r < end - begin; ++r)
-    finish(output_of(a, p, kv_head, begin + r), sum.row(r, stride), c.head_dim);
+  const auto rows = w.end - w.begin;  // of a key-value head
+  for (std::size_t r = 0; r < w.rows(); ++r)
+    finish(output_of(a, p, kv_head + r / rows, begin + r % rows), sum.row(r, stride), c.head_dim);
 }
 
 void join_chunks(const attention_rows& a, float* scratch) {
   const plan p(a);
-  const auto stride = a.cache.value_stride();
+  const auto stride = a.cache.value_stride(), rows = a.cache.kv_heads * p.rows;
   const auto all = partials(a, p, scratch);
-  for (std::size_t kv_head = 0; kv_head < a.cache.kv_heads; ++kv_head)
-    for (std::size_t r = 0; r < p.rows; ++r) {
-      const auto slot = kv_head * p.chunks * p.rows + r;
-      const auto sum = all.row(slot, stride);
-      for (std::size_t chunk = 1; chunk < p.chunks; ++chunk)
-        join(sum, all.row(slot + chunk * p.rows, stride), a.cache.head_dim);
-      finish(output_of(a, p, kv_head, r), sum, a.cache.head_dim);
-    }
+  for (std::size_t r = 0; r < rows; ++r) {
+    const auto sum = all.row(r, stride);
+    for (std::size_t chunk = 1; chunk < p.chunks; ++chunk)
+      join(sum, all.row(r + chunk * rows, stride), a.cache.head_dim);
+    finish(output_of(a, p, r / p.rows, r % p.rows), sum, a.cache.head_dim);
+  }
 }
 
 }  // namespace
@@ -145,13 +174,15 @@ std::size_t attention_scratch(std::span<const attention_rows> sequences) {
 }
 
 void attention(thread_pool& pool, std::span<attention_rows> sequences, float* scratch) {
-  std::size_t pieces = 0, numbers = 0;
+  std::size_t positions = 0, pieces = 0, numbers = 0;
+  for (const auto& a : sequences) positions += a.cache.kv_heads * (a.first + a.rows);
   for (auto& a : sequences) {
     base::check(
         a.cache.head_dim <= head_dim_max && a.heads % a.cache.kv_heads == 0 &&
             a.first + a.rows <= a.cache.capacity(),
         "attention within its limits");
     const plan p(a);
+    a.together = p.together(a, positions / pool.threads());
     a.first_piece = pieces;
     a.scratch_at = numbers;
     pieces += p.pieces(a);

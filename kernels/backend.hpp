@@ -31,26 +31,28 @@ struct panel_range {
   bool accumulate;
 };
 
-// Query rows of one key-value head over positions [begin, end). Row r of a head's rows is head
-// r % group of token r / group. Writes per row the unnormalised output, the largest score and the
-// sum of exponentials, from which attention() makes the result.
+// Query rows of some key-value heads over positions [begin, end). Row r of a key-value head's rows
+// is head r % group of token r / group. Writes per row the unnormalised output, the largest score
+// and the sum of exponentials, from which attention() makes the result.
 template <class Real>
 struct attend_range {
-  const Real* q;         // of the first token and the group's first head
+  const Real* q;         // of the first token and the first key-value head's first head
   std::size_t q_stride;  // from token to token
-  std::size_t group;     // heads that share the key-value head
+  std::size_t group;     // heads that share a key-value head
   std::size_t row_begin;
-  std::size_t row_end;  // at most attend_rows_max rows
-  std::size_t first;    // position of token 0
-  std::size_t window;   // positions a row sees, its own included; 0: all before it
+  std::size_t row_end;
+  std::size_t first;   // position of token 0
+  std::size_t window;  // positions a row sees, its own included; 0: all before it
   const kv_view* cache;
-  std::size_t kv_head;
-  std::size_t begin;  // a multiple of kv_page_positions
+  std::size_t kv_head;   // the first,
+  std::size_t kv_heads;  // and how many: rows() is at most attend_rows_max
+  std::size_t begin;     // a multiple of kv_page_positions
   std::size_t end;
-  Real* out;   // (row_end - row_begin, value_stride)
-  Real* peak;  // (row_end - row_begin)
-  Real* sum;   // (row_end - row_begin)
+  Real* out;   // (kv_heads, row_end - row_begin, value_stride)
+  Real* peak;  // (kv_heads, row_end - row_begin)
+  Real* sum;   // (kv_heads, row_end - row_begin)
 
+  std::size_t rows() const noexcept { return kv_heads * (row_end - row_begin); }
   // Where what a row sees begins, within [begin, end) or not.
   std::size_t first_seen(std::size_t row) const noexcept {
     const auto own = first + row / group;

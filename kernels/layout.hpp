@@ -15,16 +15,24 @@ enum class rope_pairs : bool { adjacent, halves };
 // Positions of one page of a key-value cache; attention looks at one page in one go.
 inline constexpr std::size_t kv_page_positions = 64;
 
-// How a page keeps its positions' keys and values, a layer after the other. Keys lie like packed
-// weights, sixteen positions to a panel: (kv_heads, 4, head_dim, 16). Behind them the values:
-// (kv_heads, 64, value_stride).
+// How a page keeps one layer's keys and values, a key-value head after the other: its keys, then
+// its values. So that one load takes the same number of sixteen positions, keys are (head_dim, 64);
+// values are (64, value_stride).
+//
+// With q8_0, 32 numbers of a head at one position share a scale d, a half: d = max|x| / 127. Keys
+// are packed like a matrix of q8_0 with 64 rows (packed.hpp), a row a position; values are int8
+// (64, head_dim), behind them their scales (head_dim / 32, 64).
 struct kv_shape {
-  element type = element::f16;  // f16 or f32
+  element type = element::f16;  // f16, f32 or q8_0, the latter with whole blocks of 32 in a head
   std::size_t kv_heads = 0;
   std::size_t head_dim = 0;
 
   // head_dim rounded up to whole registers; what lies between stays zero.
   std::size_t value_stride() const noexcept { return (head_dim + 15) / 16 * 16; }
+  // From a head's values to the scales of block b; q8_0 only.
+  std::size_t value_scale_offset(std::size_t b) const noexcept {
+    return kv_page_positions * (head_dim + 2 * b);
+  }
   // Of one head, and of one layer, in one page.
   std::size_t head_key_bytes() const noexcept {
     return bytes_of(type, kv_page_positions * head_dim);
@@ -45,10 +53,10 @@ struct kv_view : kv_shape {
   std::size_t offset = 0;  // of this layer in every page, bytes
 
   std::byte* keys(std::size_t page, std::size_t head) const noexcept {
-    return pages[page] + offset + head * head_key_bytes();
+    return pages[page] + offset + head * (head_key_bytes() + head_value_bytes());
   }
   std::byte* values(std::size_t page, std::size_t head) const noexcept {
-    return pages[page] + offset + kv_heads * head_key_bytes() + head * head_value_bytes();
+    return keys(page, head) + head_key_bytes();
   }
   std::size_t capacity() const noexcept { return page_count * kv_page_positions; }
 };

@@ -70,7 +70,8 @@ void softmax(float* x, std::size_t n);
 
 // --- attention ------------------------------------------------------------------------------
 
-// Writes the keys and values of one position.
+// Writes the keys and values of one position, rounded to the cache's type. Non-finite numbers leave
+// undefined ones in a cache of q8_0.
 void kv_store(
     const kv_view& cache, std::size_t position,
     const float* k,   // (kv_heads, head_dim), after rope
@@ -88,13 +89,16 @@ struct attention_rows {
   std::size_t first = 0;
   kv_view cache;
   std::size_t window = 0;  // positions that a row sees, its own included; 0: all before it
-  // Filled in by attention(): this sequence's first piece of work and first number of scratch.
+  // Filled in by attention(): key-value heads in one piece of work, this sequence's first piece and
+  // first number of scratch.
+  std::size_t together = 1;
   std::size_t first_piece = 0;
   std::size_t scratch_at = 0;
 };
 
 // softmax(q k^T / sqrt(head_dim), causal) v, with the online softmax (Milakov and Gimelshein 2018),
 // page by page; keys and values of a group's heads are read once. All sequences of a step at once.
+// A cache of q8_0 meets q / sqrt(head_dim) quantised as by quantise_q8, in integer arithmetic.
 // A row's result depends on its own numbers alone, not on the rows and sequences beside it.
 // `scratch` holds attention_scratch(...) floats; its content means nothing.
 void attention(thread_pool& pool, std::span<attention_rows> sequences, float* scratch);

@@ -31,7 +31,9 @@ base::result<std::unique_ptr<engine>> engine::make(
   base::check(
       limits.running_max >= 1 && limits.running_max <= forward_rows_max / 2,
       "sequences that leave a pass room for prompts");
-  const auto page = kv_pool::page_bytes(model->config(), model->kv_type());
+  const auto type = model->kv_type(limits.cache_type);
+  if (!type) return type.error();
+  const auto page = kv_pool::page_bytes(model->config(), *type);
   // Never more than all places could fill.
   const auto most = std::uint64_t{kv_pages_for(model->config().context)} * (limits.running_max + 1);
   const auto pages = std::min(limits.cache_bytes / page, most);
@@ -43,8 +45,10 @@ base::result<std::unique_ptr<engine>> engine::make(
       "give the engine more memory"};
   if (pages == 0) return none;
   try {
-    return std::unique_ptr<engine>(new engine(
-        std::move(model), std::move(vocabulary), limits, static_cast<std::uint32_t>(pages)));
+    auto pool =
+        std::make_shared<kv_pool>(model->config(), static_cast<std::uint32_t>(pages), *type);
+    return std::unique_ptr<engine>(
+        new engine(std::move(model), std::move(vocabulary), limits, std::move(pool)));
   } catch (const std::bad_alloc&) {
     return none;
   }
@@ -52,11 +56,11 @@ base::result<std::unique_ptr<engine>> engine::make(
 
 engine::engine(
     std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-    const engine_limits& limits, std::uint32_t pages)
+    const engine_limits& limits, std::shared_ptr<kv_pool> cache_pages)
     : model_(std::move(model)),
       vocabulary_(std::move(vocabulary)),
       limits_(limits),
-      pool_(std::make_shared<kv_pool>(model_->config(), pages, model_->kv_type())) {}
+      pool_(std::move(cache_pages)) {}
 
 std::span<const token_id> engine::member::tokens() const {
   return std::visit([](const auto& w) { return w.tokens(); }, what);

@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <span>
 #include <string>
@@ -36,6 +37,7 @@ namespace dlls::model {
 
 struct engine_limits {
   std::uint64_t cache_bytes = std::uint64_t{1} << 30;  // of all sequences together
+  std::optional<kernels::element> cache_type;          // of its numbers; none: llama::kv_type()
   std::uint32_t running_max = 32;  // sequences in one step, at most forward_rows_max / 2
   std::uint32_t waiting_max = 64;  // sequences that wait for one of those places...
   std::uint64_t waiting_tokens_max = 1u << 18;  // ...and what they are to take in and say, tokens
@@ -62,7 +64,8 @@ class engine {
  public:
   using sequence_id = std::uint64_t;  // never used twice
 
-  // resource_exhausted: cache_bytes holds no page, or the memory is not to be had.
+  // resource_exhausted: cache_bytes holds no page, or the memory is not to be had. unsupported: no
+  // cache of cache_type for this model.
   static base::result<std::unique_ptr<engine>> make(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
       const engine_limits& limits);
@@ -128,7 +131,7 @@ class engine {
 
   engine(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-      const engine_limits& limits, std::uint32_t pages);
+      const engine_limits& limits, std::shared_ptr<kv_pool> cache_pages);
   std::uint64_t cache_tokens() const noexcept;
   base::error busy() const;
   void admit();

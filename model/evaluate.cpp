@@ -34,7 +34,8 @@ std::uint32_t score_window(
 
 base::result<perplexity_report> perplexity(
     const llama& model, const tokenizer& vocabulary, std::string_view text, std::uint32_t context,
-    kernels::thread_pool& pool, const std::function<bool(float)>& progress) {
+    kernels::thread_pool& pool, const std::function<bool(float)>& progress,
+    std::optional<kernels::element> cache_type) {
   if (context < 4 || context > model.config().context)
     return error{
         errc::invalid_argument, fmt::format(
@@ -42,6 +43,8 @@ base::result<perplexity_report> perplexity(
                                     context, model.config().context)};
   if (vocabulary.vocab_size() > model.config().vocab)
     return error{errc::corrupt, "the tokenizer has more tokens than the model's embedding"};
+  const auto type = model.kv_type(cache_type);
+  if (!type) return type.error();
   auto ids = vocabulary.encode_prompt(text, false);
   const auto windows = static_cast<std::uint32_t>(ids.size() / context);
   if (windows == 0)
@@ -50,7 +53,7 @@ base::result<perplexity_report> perplexity(
         fmt::format("the text has {} tokens, a window takes {}", ids.size(), context),
         "give a longer text or a smaller context"};
   const bool with_bos = vocabulary.add_bos() && vocabulary.bos() != no_token;
-  kv_cache cache{model.config(), context, model.kv_type()};
+  kv_cache cache{model.config(), context, *type};
   perplexity_report report;
   double nll = 0;
   for (std::uint32_t w = 0; w < windows; ++w) {

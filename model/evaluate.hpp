@@ -2,11 +2,13 @@
 #pragma once
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include "base/error.hpp"
+#include "kernels/element.hpp"
 #include "model/sampler.hpp"
 #include "model/tokenizer.hpp"
 
@@ -31,9 +33,11 @@ struct perplexity_report {
 // tokens at context/2 + 1 .. context-1 are scored, each from all before it in the window.
 // invalid_argument: a context below 4 or above the model's, or a text shorter than one window.
 // cancelled: `progress` (share done, 0 to 1, called after each window) returned false.
+// `cache_type`: of the key-value cache's numbers, as llama::kv_type has it.
 base::result<perplexity_report> perplexity(
     const llama& model, const tokenizer& vocabulary, std::string_view text, std::uint32_t context,
-    kernels::thread_pool& pool, const std::function<bool(float)>& progress = {});
+    kernels::thread_pool& pool, const std::function<bool(float)>& progress = {},
+    std::optional<kernels::element> cache_type = {});
 
 struct next_token {
   token_id token = no_token;

@@ -15,10 +15,10 @@ struct generation::state {
   kv_cache cache;
   std::vector<float> logits;  // (vocab of the model)
 
-  state(std::shared_ptr<const llama> m, sequence s)
+  state(std::shared_ptr<const llama> m, sequence s, kernels::element cache_type)
       : model(std::move(m)),
         answer(std::move(s)),
-        cache(model->config(), answer.tokens_max(), model->kv_type()),
+        cache(model->config(), answer.tokens_max(), cache_type),
         logits(model->config().vocab) {}
 
   // Whether logits for a next token are there afterwards.
@@ -38,11 +38,13 @@ generation::~generation() = default;
 
 base::result<generation> generation::start(
     std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-    generation_request request) {
+    generation_request request, std::optional<kernels::element> cache_type) {
+  const auto type = model->kv_type(cache_type);
+  if (!type) return type.error();
   auto answer = sequence::begin(model->config(), std::move(vocabulary), std::move(request));
   if (!answer) return answer.error();
   try {
-    return generation{std::make_unique<state>(std::move(model), std::move(*answer))};
+    return generation{std::make_unique<state>(std::move(model), std::move(*answer), *type)};
   } catch (const std::bad_alloc&) {
     return base::error{
         base::errc::resource_exhausted, "not enough memory for the generation's key-value cache",

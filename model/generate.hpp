@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/error.hpp"
+#include "kernels/element.hpp"
 #include "model/sequence.hpp"
 
 namespace dlls::kernels {
@@ -27,10 +28,11 @@ inline constexpr std::uint32_t prefill_chunk_tokens = 256;
 // Owns its key-value cache; shares the model. One thread at a time.
 class generation {
  public:
-  // As sequence::begin; resource_exhausted: no memory for the cache.
+  // As sequence::begin; resource_exhausted: no memory for the cache. `cache_type`: of its numbers,
+  // as llama::kv_type has it.
   static base::result<generation> start(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-      generation_request request);
+      generation_request request, std::optional<kernels::element> cache_type = {});
   generation(generation&&) noexcept;
   generation& operator=(generation&&) noexcept;
   ~generation();

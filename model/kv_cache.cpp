@@ -94,7 +94,7 @@ void kv_cache::publish(std::span<const token_id> tokens) {
 
 kernels::kv_view kv_cache::layer(std::uint32_t index) const noexcept {
   const auto& shape = pool_->shape();
-  return {shape, places_.data(), places_.size(), index * shape.layer_bytes()};
+  return {shape, places_.data(), places_.size(), index * pool_->layer_stride()};
 }
 
 void kv_cache::grow(std::uint32_t tokens) {

@@ -22,7 +22,8 @@ class kv_cache {
   explicit kv_cache(std::shared_ptr<kv_pool> pool);
   // With a pool of its own, for `capacity` tokens (at least 1, rounded up to whole pages), all of
   // them reserved; memory is taken when a page is first written. f16 halves the memory and is what
-  // the quantised path uses; f32 is for parity. Throws std::bad_alloc.
+  // the quantised path uses, q8_0 halves it again where the pool can hold it; f32 is for parity.
+  // Throws std::bad_alloc.
   kv_cache(
       const llama_config& config, std::uint32_t capacity,
       kernels::element type = kernels::element::f16);

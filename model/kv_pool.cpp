@@ -11,11 +11,16 @@ namespace dlls::model {
 
 kv_pool::kv_pool(const llama_config& config, std::uint32_t pages, kernels::element type)
     : shape_{type, config.kv_heads, config.head_dim}, layers_(config.layers), slots_(pages) {
-  base::check(
-      type == kernels::element::f16 || type == kernels::element::f32, "a cache of f16 or f32");
+  base::check(can_hold(config, type), "a cache of a type that it can hold");
   memory_ = kernels::huge_buffer(pages * page_bytes(), false);
   for (kv_page_id page = 0; page < pages; ++page)
     slots_[page].idle = idle_.insert(idle_.end(), page);
+}
+
+bool kv_pool::can_hold(const llama_config& config, kernels::element type) noexcept {
+  using kernels::element;
+  if (type == element::q8_0) return config.head_dim % kernels::block_values == 0;
+  return type == element::f16 || type == element::f32;
 }
 
 std::uint64_t kv_pool::page_bytes(const llama_config& config, kernels::element type) noexcept {
@@ -65,15 +70,25 @@ void kv_pool::forget(slot& s) noexcept {
   s.key.reset();
 }
 
-void kv_pool::trim() {
+// The memory of pages [begin, end), as far as it is whole pages of the operating system.
+void kv_pool::give_back(kv_page_id begin, kv_page_id end) noexcept {
   const auto unit = static_cast<std::uintptr_t>(sysconf(_SC_PAGESIZE));
-  for (const auto page : idle_) {
-    auto& s = slots_[page];
-    forget(s);
-    if (!std::exchange(s.touched, false)) continue;
-    const auto start = reinterpret_cast<std::uintptr_t>(at(page));
-    const auto begin = (start + unit - 1) / unit * unit, end = (start + page_bytes()) / unit * unit;
-    if (begin < end) madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  for (std::uint32_t layer = 0; layer < layers_; ++layer) {
+    const auto start = reinterpret_cast<std::uintptr_t>(at(begin)) + layer * layer_stride();
+    const auto first = (start + unit - 1) / unit * unit;
+    const auto last = (start + (end - begin) * shape_.layer_bytes()) / unit * unit;
+    if (first < last) madvise(reinterpret_cast<void*>(first), last - first, MADV_DONTNEED);
+  }
+}
+
+void kv_pool::trim() {
+  for (const auto page : idle_) forget(slots_[page]);
+  // Neighbours together: a page alone need not begin or end where one of the system's does.
+  for (kv_page_id begin = 0, end; begin < pages(); begin = end + 1) {
+    bool touched = false;
+    for (end = begin; end < pages() && slots_[end].holders == 0; ++end)
+      touched |= std::exchange(slots_[end].touched, false);
+    if (touched) give_back(begin, end);
   }
 }
 

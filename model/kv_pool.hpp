@@ -35,19 +35,26 @@ using kv_page_key = base::sha256_digest;
 // One thread at a time.
 class kv_pool {
  public:
-  // Address space for `pages` pages; a page takes memory when it is first written, and keeps it
-  // until trim(). f16 or f32 (for parity). Throws std::bad_alloc.
+  // Address space for `pages` pages of a type that it can hold; a page takes memory when it is
+  // first written, and keeps it until trim(). Throws std::bad_alloc.
   kv_pool(const llama_config& config, std::uint32_t pages, kernels::element type);
   kv_pool(const kv_pool&) = delete;
   kv_pool& operator=(const kv_pool&) = delete;
 
+  // f16, f32 (for parity), and q8_0, about half of f16, where a head is whole blocks of 32 numbers.
+  static bool can_hold(const llama_config& config, kernels::element type) noexcept;
   static std::uint64_t page_bytes(const llama_config& config, kernels::element type) noexcept;
   std::uint32_t pages() const noexcept { return static_cast<std::uint32_t>(slots_.size()); }
   // What take() can give, published ones included.
   std::uint32_t available() const noexcept { return static_cast<std::uint32_t>(idle_.size()); }
   std::uint64_t page_bytes() const noexcept { return shape_.layer_bytes() * layers_; }
   const kernels::kv_shape& shape() const noexcept { return shape_; }
-  std::byte* at(kv_page_id page) const noexcept { return memory_.data() + page * page_bytes(); }
+  // A page's part of the first layer, and from one layer's part to the next one's. One layer's
+  // parts of all pages stand together, so that attention reads a sequence in long runs.
+  std::byte* at(kv_page_id page) const noexcept {
+    return memory_.data() + page * shape_.layer_bytes();
+  }
+  std::uint64_t layer_stride() const noexcept { return slots_.size() * shape_.layer_bytes(); }
 
   // A page of whatever content, held once; none: every page is held.
   std::optional<kv_page_id> take();
@@ -72,6 +79,7 @@ class kv_pool {
     std::list<kv_page_id>::iterator idle;  // while nobody holds it
   };
   void forget(slot& s) noexcept;
+  void give_back(kv_page_id begin, kv_page_id end) noexcept;
 
   kernels::kv_shape shape_;
   std::uint32_t layers_;

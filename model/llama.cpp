@@ -235,5 +235,19 @@ std::uint64_t llama::bytes() const noexcept { return weights_->memory.bytes(); }
 element llama::kv_type() const noexcept {
   return weights_->how == activations::f32 ? element::f32 : element::f16;
 }
+base::result<element> llama::kv_type(std::optional<element> wanted) const {
+  const auto type = wanted.value_or(kv_type());
+  if (kv_pool::can_hold(config(), type)) return type;
+  if (type != element::q8_0)
+    return base::error{
+        base::errc::unsupported, "a key-value cache of this type", "take f16, f32 or q8_0"};
+  return base::error{
+      base::errc::unsupported,
+      fmt::format(
+          "a key-value cache of q8_0 takes heads of whole blocks of {} numbers, this model's have "
+          "{}",
+          kernels::block_values, config().head_dim),
+      "take f16"};
+}
 
 }  // namespace dlls::model

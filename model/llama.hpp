@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "base/error.hpp"
@@ -46,6 +47,8 @@ class llama {
   std::uint64_t bytes() const noexcept;
   // What a kv_cache for this model should hold: f32 with exact activations, f16 otherwise.
   kernels::element kv_type() const noexcept;
+  // `wanted`, or kv_type(). unsupported: no cache of this model can be of that type (kv_pool).
+  base::result<kernels::element> kv_type(std::optional<kernels::element> wanted) const;
 
   struct weights;
   const weights& parts() const noexcept { return *weights_; }

@@ -1,13 +1,15 @@
 // How fast each instruction set multiplies, for each weight type and number of activation rows, and
 // how fast it attends: on one thread, in its processor time, so that neighbours disturb little.
 //
-//     bench_ops [rows=576] [columns=1536] [seed=1]
+//     bench_ops [rows=576] [columns=1536] [seed=1]      rows=0: no products
 #include <fmt/core.h>
 #include <time.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <memory>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 #include "base/random.hpp"
@@ -88,33 +90,46 @@ void products(std::size_t rows, std::size_t columns, base::random_source& random
   }
 }
 
-void attentions(base::random_source& random) {
+// One layer again and again, which stays in the second-level cache, and 96 layers in turn, which
+// come from memory: what a decoding step sees.
+void attentions(element type, const char* type_name, base::random_source& random) {
   thread_pool pool(1);
   constexpr std::size_t heads = 9, kv_heads = 3, head_dim = 64, capacity = 2048;
-  const test::kv_memory cache({element::f16, kv_heads, head_dim}, capacity);
+  std::vector<std::unique_ptr<test::kv_memory>> layers;
   std::vector<float> row(kv_heads * head_dim);
-  for (std::size_t p = 0; p < capacity; ++p) {
-    for (auto& v : row) v = static_cast<float>(random.uniform() - 0.5);
-    kv_store(cache.view(), p, row.data(), row.data());
+  for (int i = 0; i < 96; ++i) {
+    layers.push_back(
+        std::make_unique<test::kv_memory>(kv_shape{type, kv_heads, head_dim}, capacity));
+    for (std::size_t p = 0; p < capacity; ++p) {
+      if (i == 0)
+        for (auto& v : row) v = static_cast<float>(random.uniform() - 0.5);
+      kv_store(layers.back()->view(), p, row.data(), row.data());
+    }
   }
-  for (const auto& [rows, first] :
-       {std::pair<std::size_t, std::size_t>{1, 128},
-        {1, 1023},
-        {128, 0},
-        {128, 384},
-        {128, 1024}}) {
+  for (const auto& [rows, first, many] :
+       {std::tuple<std::size_t, std::size_t, std::size_t>{1, 128, 1},
+        {1, 1023, 1},
+        {1, 1023, 96},
+        {128, 0, 1},
+        {128, 384, 1},
+        {128, 1024, 1}}) {
     std::vector<float> q(rows * heads * head_dim), out(q.size());
     for (auto& v : q) v = static_cast<float>(random.uniform() - 0.5);
     constexpr auto width = heads * head_dim;
-    attention_rows a[] = {{out.data(), q.data(), width, width, rows, heads, first, cache.view()}};
+    attention_rows a[] = {
+        {out.data(), q.data(), width, width, rows, heads, first, layers[0]->view()}};
     std::vector<float> scratch(attention_scratch(a));
-    const double seconds = seconds_each([&] { attention(pool, a, scratch.data()); });
+    std::size_t layer = 0;
+    const double seconds = seconds_each([&] {
+      a[0].cache = layers[layer++ % many]->view();
+      attention(pool, a, scratch.data());
+    });
     double macs = 0;
     for (std::size_t i = 0; i < rows; ++i)
       macs += static_cast<double>(2 * heads * head_dim * (first + i + 1));
     fmt::print(
-        "{:7} attention rows={:<3} first={:<4} {:7.1f} GMAC/s  {:8.1f} us\n", name(active()), rows,
-        first, macs / seconds * 1e-9, seconds * 1e6);
+        "{:7} attention {:4} layers={:<2} rows={:<3} first={:<4} {:7.1f} GMAC/s  {:8.1f} us\n",
+        name(active()), type_name, many, rows, first, macs / seconds * 1e-9, seconds * 1e6);
   }
 }
 
@@ -150,8 +165,9 @@ int run(int count, char** arguments) {
     if (which == isa::scalar && available(isa::avx2)) continue;  // for what is nowhere fast
     if (!force(which)) continue;
     base::random_source random(seed);
-    products(rows, columns, random);
-    attentions(random);
+    if (rows * columns > 0) products(rows, columns, random);
+    for (const auto& [type, type_name] : {std::pair{element::f16, "f16"}, {element::q8_0, "q8_0"}})
+      attentions(type, type_name, random);
     others(random);
   }
   return 0;

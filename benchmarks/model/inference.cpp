@@ -1,9 +1,10 @@
 // How many tokens a second: prefill of a long prompt, and decoding after it.
 //
 //     bench_inference MODEL [threads=2] [prefill=512] [decode=64] [rounds=3] [seed=1] [exact=0]
+//         [cache=f16]
 //
-// One line a round, `key=value` pairs; benchmarks/model/inference.py runs it in turn with
-// llama.cpp.
+// cache: the key-value cache's element types, in turns: cache=f16,q8_0. One line a round,
+// `key=value` pairs; benchmarks/model/inference.py runs it in turn with llama.cpp.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -19,6 +20,7 @@
 #include "kernels/parallel.hpp"
 #include "model/gguf.hpp"
 #include "model/llama.hpp"
+#include "model/tensor_type.hpp"
 #include "model/tokenizer.hpp"
 
 namespace dlls {
@@ -26,8 +28,10 @@ namespace {
 
 struct settings {
   std::size_t threads = 2, prefill = 512, decode = 64, rounds = 3, seed = 1, exact = 0;
+  std::vector<model::tensor_type> caches;
 
   bool set(std::string_view argument) {
+    if (argument.starts_with("cache=")) return set_caches(argument.substr(6));
     return set_number(
         argument, {{"threads", &threads},
                    {"prefill", &prefill},
@@ -35,6 +39,18 @@ struct settings {
                    {"rounds", &rounds},
                    {"seed", &seed},
                    {"exact", &exact}});
+  }
+
+  bool set_caches(std::string_view names) {
+    for (;;) {
+      const auto wanted = names.substr(0, names.find(','));
+      const auto types = model::tensor_types();
+      const auto found = std::ranges::find(types, wanted, model::name);
+      if (found == types.end()) return false;
+      caches.push_back(*found);
+      if (wanted.size() == names.size()) return true;
+      names.remove_prefix(wanted.size() + 1);
+    }
   }
 };
 
@@ -52,12 +68,15 @@ duration duration_of(auto&& work) {
   return {wall.count(), static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC};
 }
 
-void round(const model::llama& llama, kernels::thread_pool& pool, const settings& s) {
+void round(
+    const model::llama& llama, model::tensor_type cache_type, kernels::thread_pool& pool,
+    const settings& s) {
   const auto& c = llama.config();
   base::random_source random(s.seed);
   std::vector<model::token_id> prompt(s.prefill);
   for (auto& id : prompt) id = static_cast<model::token_id>(random.below(c.vocab));
-  model::kv_cache cache(c, static_cast<std::uint32_t>(s.prefill + s.decode), llama.kv_type());
+  model::kv_cache cache(
+      c, static_cast<std::uint32_t>(s.prefill + s.decode), model::element_of(cache_type));
   std::vector<float> logits(c.vocab);
   const auto prefill = duration_of([&] { model::forward(llama, cache, prompt, logits, pool); });
   const auto decode = duration_of([&] {
@@ -71,11 +90,12 @@ void round(const model::llama& llama, kernels::thread_pool& pool, const settings
     return static_cast<double>(tokens) / seconds;
   };
   fmt::print(
-      "kernels={} threads={} prefill={} prefill_per_s={:.1f} prefill_per_cpu_s={:.1f} decode={} "
+      "kernels={} cache={} threads={} prefill={} prefill_per_s={:.1f} prefill_per_cpu_s={:.1f} "
+      "decode={} "
       "decode_per_s={:.1f} decode_per_cpu_s={:.1f}\n",
-      kernels::name(kernels::active()), pool.threads(), s.prefill, rate(s.prefill, prefill.wall_s),
-      rate(s.prefill, prefill.processor_s), s.decode, rate(s.decode, decode.wall_s),
-      rate(s.decode, decode.processor_s));
+      kernels::name(kernels::active()), model::name(cache_type), pool.threads(), s.prefill,
+      rate(s.prefill, prefill.wall_s), rate(s.prefill, prefill.processor_s), s.decode,
+      rate(s.decode, decode.wall_s), rate(s.decode, decode.processor_s));
   std::fflush(stdout);
 }
 
@@ -93,7 +113,10 @@ int run(int count, char** arguments) {
   // Part of a start, as it is of llama.cpp's.
   const auto vocabulary = model::tokenizer::from(**file);
   if (!vocabulary) return fmt::print(stderr, "{}\n", vocabulary.error().text()), 1;
-  for (std::size_t i = 0; i < s.rounds; ++i) round(**llama, pool, s);
+  if (s.caches.empty())
+    s.caches = {s.exact != 0 ? model::tensor_type::f32 : model::tensor_type::f16};
+  for (std::size_t i = 0; i < s.rounds; ++i)
+    for (const auto type : s.caches) round(**llama, type, pool, s);
   return 0;
 }
 

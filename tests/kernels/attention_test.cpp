@@ -24,12 +24,19 @@ class attention_case {
     spoil(0);
     k_ = test::random_floats(random, length * s.kv_heads * s.head_dim, -2, 2);
     v_ = test::random_floats(random, k_.size());
-    for (auto* numbers : {&k_, &v_})
-      for (auto& x : *numbers) x = type == element::f16 ? from_half(to_half(x)) : x;
+    for (auto& x : v_)
+      if (random.below(4) == 0) x = 0;  // which whatever is not seen must leave a 0
     for (std::size_t p = 0; p < length; ++p)
       kv_store(
           cache_.view(), p, &k_[p * s.kv_heads * s.head_dim], &v_[p * s.kv_heads * s.head_dim]);
     q_ = test::random_floats(random, s.rows * s.heads * s.head_dim, -2, 2);
+    for (auto* numbers : {&k_, &v_}) *numbers = as_kept(*numbers, type);
+    kept_q_ = q_;
+    if (type != element::q8_0) return;
+    const float scale = 1 / std::sqrt(static_cast<float>(s.head_dim));
+    for (auto& x : kept_q_) x *= scale;
+    kept_q_ = quantised(kept_q_, false);
+    for (auto& x : kept_q_) x /= scale;
   }
 
   std::vector<float> run(std::size_t threads) {
@@ -64,7 +71,7 @@ class attention_case {
         for (auto p = weight.size() - seen; p < weight.size(); ++p) {
           double dot = 0;
           for (std::size_t i = 0; i < dim; ++i)
-            dot += double{q_[at + i]} * k_[(p * s_.kv_heads + h / group) * dim + i];
+            dot += double{kept_q_[at + i]} * k_[(p * s_.kv_heads + h / group) * dim + i];
           total += weight[p] = std::exp(dot / std::sqrt(static_cast<double>(dim)));
         }
         for (std::size_t p = 0; p < weight.size(); ++p)
@@ -75,6 +82,24 @@ class attention_case {
   }
 
  private:
+  // What a cache, or a query that meets it, makes of numbers.
+  static std::vector<float> as_kept(std::vector<float> numbers, element type) {
+    if (type == element::q8_0) return quantised(numbers, true);
+    if (type == element::f16)
+      for (auto& x : numbers) x = from_half(to_half(x));
+    return numbers;
+  }
+  static std::vector<float> quantised(std::vector<float> numbers, bool half_scale) {
+    std::vector<q8_block> blocks(numbers.size() / block_values);
+    quantise_q8(blocks.data(), numbers.data(), numbers.size());
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      const auto& b = blocks[i / block_values];
+      const auto d = half_scale ? from_half(to_half(b.d)) : b.d;
+      numbers[i] = d * static_cast<float>(b.q[i % block_values]);
+    }
+    return numbers;
+  }
+
   // What nobody has stored must not be looked at: NaN, as f16 and as f32.
   void spoil(std::size_t from) {
     std::fill_n(cache_.data() + from, cache_.bytes() - from, std::byte{0x7F});
@@ -87,7 +112,7 @@ class attention_case {
 
   shape s_;
   test::kv_memory cache_;
-  std::vector<float> k_, v_, q_;
+  std::vector<float> k_, v_, q_, kept_q_;
 };
 
 // One query and many, alone and in groups, before and behind block and chunk borders.
@@ -120,12 +145,18 @@ constexpr shape shapes[] = {
     {4, 2, 32, 700, 60, 20},
     {2, 2, 32, 0, 70, 1000}};
 
+// A cache of q8_0 takes whole blocks.
+bool can_hold(element type, const shape& s) {
+  return type != element::q8_0 || s.head_dim % block_values == 0;
+}
+
 TEST_CASE("attention agrees with a plain softmax in double precision") {
   const auto seed = test::fresh_seed();
   INFO("seed " << seed);
   test::with_each_isa([&](const inference_ops&) {
     for (const auto& s : shapes)
-      for (const auto type : {element::f16, element::f32}) {
+      for (const auto type : {element::f16, element::f32, element::q8_0}) {
+        if (!can_hold(type, s)) continue;
         INFO(
             "heads " << s.heads << "/" << s.kv_heads << " of " << s.head_dim << ", first "
                      << s.first << ", rows " << s.rows << ", window " << s.window << ", type "
@@ -143,12 +174,13 @@ TEST_CASE("a row's attention does not depend on what is computed beside it") {
   const auto seed = test::fresh_seed();
   INFO("seed " << seed);
   test::with_each_isa([&](const inference_ops&) {
-    for (const auto type : {element::f16, element::f32}) {
+    for (const auto type : {element::f16, element::f32, element::q8_0}) {
       base::random_source random(seed);
       std::vector<std::unique_ptr<attention_case>> cases;
       std::vector<std::vector<float>> together, alone;
       std::vector<attention_rows> sequences;
       for (const auto& s : shapes) {
+        if (!can_hold(type, s)) continue;
         cases.push_back(std::make_unique<attention_case>(s, type, seed));
         auto& one = *cases.back();
         for (auto* into : {&together, &alone}) into->emplace_back(s.rows * one.width());

@@ -19,7 +19,8 @@ struct loaded : loaded_tiny_model {
       : loaded_tiny_model(options, model::activations::q8) {}
   std::unique_ptr<model::engine> make(
       model::engine_limits limits, std::uint32_t pages = 1000) const {
-    limits.cache_bytes = pages * model::kv_pool::page_bytes(weights->config(), weights->kv_type());
+    const auto type = weights->kv_type(limits.cache_type).value();
+    limits.cache_bytes = pages * model::kv_pool::page_bytes(weights->config(), type);
     return model::engine::make(weights, vocabulary, limits).value();
   }
 };

@@ -11,16 +11,24 @@ namespace dlls::model {
 namespace {
 using base::errc;
 using namespace test;
+using kernels::element;
+
+// Its heads are whole blocks, which a cache of q8_0 wants.
+const test::tiny_model_options whole_blocks{
+    .type = tensor_type::q4_1, .dim = 64, .heads = 2, .kv_heads = 1, .context = 2048};
+}  // namespace
 
 TEST_CASE("answers made together are those made alone, whatever comes, goes and gives way") {
-  const loaded on(tiny);
+  const auto type = GENERATE(element::f16, element::q8_0);
+  const loaded on(type == element::q8_0 ? whole_blocks : tiny);
   const auto seed = std::random_device{}();
-  INFO("seed " << seed);
+  INFO("seed " << seed << ", cache of type " << static_cast<int>(type));
   base::random_source random(seed);
   std::uint64_t preemptions = 0, shared = 0, guessed = 0, right = 0;
   for (const std::uint32_t pages : {40, 14}) {
     INFO("pages " << pages);
     engine_limits limits;
+    limits.cache_type = type;
     limits.running_max = 6;
     limits.waiting_max = 100;
     const auto e = on.make(limits, pages);
@@ -53,7 +61,7 @@ TEST_CASE("answers made together are those made alone, whatever comes, goes and 
     }
     for (const auto& [who, request] : asked) {
       INFO("sequence " << who);
-      CHECK(seen[who] == test::answer_alone(on, request));
+      CHECK(seen[who] == test::answer_alone(on, request, type));
     }
     const auto load = e->load();
     CHECK(load.pages_free == load.pages);
@@ -110,8 +118,10 @@ TEST_CASE("what several prompts begin with is computed once") {
 }
 
 TEST_CASE("a conversation goes on where it stood") {
-  const loaded on(tiny);
-  const auto e = on.make({});
+  const auto type = GENERATE(element::f16, element::q8_0);
+  INFO("cache of type " << static_cast<int>(type));
+  const loaded on(whole_blocks);
+  const auto e = on.make({.cache_type = type});
   auto text = prompt_of(130, 4);
   const auto who = add(*e, ask(text, 70));
   const auto said = run(*e)[who].tokens;
@@ -121,7 +131,7 @@ TEST_CASE("a conversation goes on where it stood") {
   const auto next = add(*e, ask(text, 3));
   const auto answered = run(*e)[next];
   CHECK(e->load().prompt_tokens - before == 201 - 192);
-  CHECK(answered == test::answer_alone(on, ask(text, 3)));
+  CHECK(answered == test::answer_alone(on, ask(text, 3), type));
 }
 
 TEST_CASE("one owner's many prompts don't keep another's waiting") {
@@ -189,6 +199,24 @@ TEST_CASE("what can never fit is refused with both numbers, what need not end is
   CHECK(
       engine::make(on.weights, on.vocabulary, {.cache_bytes = 100}).error().code ==
       errc::resource_exhausted);
+}
+
+TEST_CASE("a cache of 8 bits takes half the memory, and whole blocks of a head") {
+  const loaded whole(whole_blocks), part(tiny);
+  const auto pages = [&](std::optional<element> type) {
+    const auto e =
+        engine::make(whole.weights, whole.vocabulary, {.cache_bytes = 1 << 20, .cache_type = type});
+    return e.value()->load().pages;
+  };
+  CHECK(pages({}) == pages(element::f16));
+  CHECK(pages(element::q8_0) == pages(element::f16) * 64 / 34);
+  CHECK(pages(element::f32) == pages(element::f16) / 2);
+  for (const auto type : {element::q8_0, element::q4_0}) {
+    const auto refused = engine::make(part.weights, part.vocabulary, {.cache_type = type});
+    CHECK(refused.error().code == errc::unsupported);
+    const auto alone = generation::start(part.weights, part.vocabulary, ask({1}, 1), type);
+    CHECK(alone.error().code == errc::unsupported);
+  }
 }
 
 TEST_CASE("a cancelled sequence is gone before the next step, in whatever phase") {

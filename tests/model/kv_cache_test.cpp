@@ -138,6 +138,43 @@ TEST_CASE("trim forgets what nobody holds") {
   CHECK(held.size() == 130);
 }
 
+// All bytes of a cache, a layer and a page after the other.
+template <class Fn>
+void each_byte(kv_cache& cache, std::uint32_t layers, Fn fn) {
+  for (std::uint32_t layer = 0; layer < layers; ++layer) {
+    const auto view = cache.layer(layer);
+    for (std::size_t page = 0; page < view.page_count; ++page)
+      for (std::size_t i = 0; i < view.layer_bytes(); ++i)
+        fn(view.pages[page][view.offset + i], static_cast<std::byte>(1 + layer * 16 + page));
+  }
+}
+
+TEST_CASE("every layer of every page has memory of its own, and trim takes none that is held") {
+  auto wide = config;
+  wide.kv_heads = 3, wide.head_dim = 32, wide.layers = 4;
+  const auto type = GENERATE(kernels::element::f16, kernels::element::q8_0);
+  const auto pool = std::make_shared<kv_pool>(wide, 9, type);
+  kv_cache first(pool), gone(pool), last(pool);
+  for (auto* cache : {&first, &gone, &last}) {
+    REQUIRE(cache->reserve(3 * 64));
+    each_byte(*cache, wide.layers, [](std::byte& at, std::byte mark) { at = mark; });
+  }
+  const auto kept = [&](kv_cache& cache) {
+    std::size_t n = 0;
+    each_byte(cache, wide.layers, [&](std::byte at, std::byte mark) { n += at == mark; });
+    return n;
+  };
+  const auto whole = 3 * pool->page_bytes();
+  CHECK(kept(first) == whole);
+  CHECK(kept(gone) == whole);
+  gone.clear();
+  pool->trim();
+  CHECK(kept(first) == whole);
+  CHECK(kept(last) == whole);
+  REQUIRE(gone.reserve(3 * 64));
+  CHECK(kept(gone) < whole);  // what is taken again begins as zeros
+}
+
 TEST_CASE("any order of holding, sharing and giving back leaves the pool whole") {
   const auto seed = std::random_device{}();
   INFO("seed " << seed);

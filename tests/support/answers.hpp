@@ -34,9 +34,11 @@ struct answer {
   friend bool operator==(const answer&, const answer&) = default;
 };
 
-inline answer answer_alone(const loaded_tiny_model& on, const model::generation_request& request) {
+inline answer answer_alone(
+    const loaded_tiny_model& on, const model::generation_request& request,
+    std::optional<kernels::element> cache_type = {}) {
   kernels::thread_pool pool(1);
-  auto made = model::generation::start(on.weights, on.vocabulary, request).value();
+  auto made = model::generation::start(on.weights, on.vocabulary, request, cache_type).value();
   answer seen;
   while (!made.finished())
     if (const auto delta = made.step(pool)) {

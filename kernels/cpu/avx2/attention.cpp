@@ -1,7 +1,8 @@
-#include "kernels/cpu/avx2/lanes.hpp"  // first: the files below are written on it
+#include "kernels/cpu/avx2/dot.hpp"  // first: the files below are written on it
 
 #include "kernels/cpu/avx2/backend.hpp"
 #include "kernels/cpu/simd/attention.hpp"
+#include "kernels/cpu/simd/kv_store.hpp"
 
 namespace dlls::kernels::avx2 {
 

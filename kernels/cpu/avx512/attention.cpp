@@ -1,7 +1,8 @@
-#include "kernels/cpu/avx512/lanes.hpp"  // first: the files below are written on it
+#include "kernels/cpu/avx512/dot.hpp"  // first: the files below are written on it
 
 #include "kernels/cpu/avx512/backend.hpp"
 #include "kernels/cpu/simd/attention.hpp"
+#include "kernels/cpu/simd/kv_store.hpp"
 
 namespace dlls::kernels::avx512 {
 

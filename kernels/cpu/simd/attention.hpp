@@ -1,20 +1,25 @@
 // Attention over a block of positions at a time, on lanes (see tile.hpp). Keys lie sixteen
-// positions to a panel, so scores are the same tile as any other product; so is weights x values.
+// positions to a register, so scores are the same tile as any other product; so is weights x
+// values.
 #pragma once
 #include <cmath>
 #include <cstring>
 
 #include "kernels/backend.hpp"
 #include "kernels/cpu/simd/exp.hpp"
+#include "kernels/cpu/simd/q8_tile.hpp"
+#include "kernels/cpu/simd/quantise.hpp"
 #include "kernels/cpu/simd/tile.hpp"
 
 namespace dlls::kernels {
 namespace {
 
-// What one call works on; on the stack, about 110 KB.
+// What one call works on; on the stack, about 90 KB.
 struct attend_state {
   alignas(64) float q[attend_rows_max * head_dim_max];  // (rows, head_dim), scaled
   alignas(64) float score[attend_rows_max * kv_page_positions];
+  q8_block q8[attend_rows_max * head_dim_max / block_values];     // q, quantised
+  alignas(64) float weight[attend_rows_max * kv_page_positions];  // score x the values' scales
 };
 
 std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
@@ -22,14 +27,17 @@ std::size_t larger(std::size_t a, std::size_t b) { return a < b ? b : a; }
 void gather_queries(const attend_range<float>& a, float* q) {
   const auto dim = a.cache->head_dim;
   const float scale = 1.0f / __builtin_sqrtf(static_cast<float>(dim));
-  for (auto r = a.row_begin; r < a.row_end; ++r, q += dim) {
-    const float* from = a.q + r / a.group * a.q_stride + r % a.group * dim;
-    for (std::size_t i = 0; i < dim; ++i) q[i] = from[i] * scale;
-  }
+  for (std::size_t head = 0; head < a.kv_heads; ++head)
+    for (auto r = a.row_begin; r < a.row_end; ++r, q += dim) {
+      const auto of_token = head * a.group + r % a.group;
+      const float* from = a.q + r / a.group * a.q_stride + of_token * dim;
+      for (std::size_t i = 0; i < dim; ++i) q[i] = from[i] * scale;
+    }
 }
 
 // Turns one row's scores of positions [from, seen) into weights against the row's running peak; the
-// rest of the block weighs nothing (exp gives 1e-38 for it). Returns by what older weights shrink.
+// rest of the block weighs nothing, which exp would make 1e-38. Returns by what older weights
+// shrink.
 float weigh(float* score, std::size_t from, std::size_t seen, float& peak, float& sum) {
   if (from >= seen) {
     std::memset(score, 0, kv_page_positions * sizeof(float));
@@ -47,6 +55,8 @@ float weigh(float* score, std::size_t from, std::size_t seen, float& peak, float
     lanes::store(score + i, e);
     total = lanes::add(total, e);
   }
+  for (std::size_t i = 0; i < from; ++i) score[i] = 0;
+  for (auto i = seen; i < kv_page_positions; ++i) score[i] = 0;
   const float shrink = peak == -INFINITY ? 0.0f : __builtin_expf(peak - new_peak);
   sum = sum * shrink + lanes::sum(total);
   peak = new_peak;
@@ -58,77 +68,115 @@ void scale_row(float* out, std::size_t n, float by) {
     lanes::store(out + i, lanes::mul(lanes::load(out + i), lanes::all(by)));
 }
 
+// One head's part of one page, and the rows that meet it.
+struct page_part {
+  const std::byte* keys;
+  const std::byte* values;
+  std::size_t block;  // positions
+  std::size_t rows;
+  std::size_t first_row;  // in the state's queries
+  std::size_t head_dim;
+  std::size_t stride;  // of the output's rows
+};
+
+// A cache of f32 or f16.
 template <class Load>
-void attend_blocks(const attend_range<float>& a, attend_state& state) {
+struct float_pages {
   using number = typename Load::number;
+
+  static void take_queries(attend_state&, std::size_t) {}
+  static void score(const page_part& p, attend_state& state) {
+    tile<Load>(
+        {state.score, kv_page_positions, kv_page_positions, false},
+        {reinterpret_cast<const number*>(p.keys), kv_page_positions, 16}, (p.block + 15) / 16,
+        state.q + p.first_row * p.head_dim, p.head_dim, p.head_dim, p.rows);
+  }
+  static void add_values(const page_part& p, attend_state& state, float* out) {
+    tile<Load>(
+        {out, p.stride, p.stride, true}, {reinterpret_cast<const number*>(p.values), p.stride, 16},
+        p.stride / 16, state.score, kv_page_positions, p.block, p.rows);
+  }
+};
+
+// A cache of q8_0: scores are sums of integer products, values meet weights that their scales are
+// multiplied into.
+struct q8_pages {
+  static void take_queries(attend_state& state, std::size_t numbers) {
+    quantise_row(state.q8, state.q, numbers);
+  }
+  static void score(const page_part& p, attend_state& state) {
+    const auto step = panel_bytes_of(element::q8_0, p.head_dim);
+    const auto blocks = p.head_dim / block_values;
+    for (std::size_t i = 0; i < p.block; i += 16)
+      q8_panel<element::q8_0>(
+          {state.score + i, kv_page_positions, 16, false}, p.keys + i / 16 * step,
+          state.q8 + p.first_row * blocks, blocks, p.rows);
+  }
+  static void add_values(const page_part& p, attend_state& state, float* out) {
+    const auto* q = reinterpret_cast<const std::int8_t*>(p.values);
+    const auto* scales =
+        reinterpret_cast<const std::uint16_t*>(p.values + kv_page_positions * p.head_dim);
+    for (std::size_t i = 0; i < p.stride; i += block_values, scales += kv_page_positions) {
+      for (std::size_t j = 0; j < kv_page_positions; j += 16) {
+        const lanes d = lanes::load_half(scales + j);
+        for (std::size_t r = 0; r < p.rows; ++r) {
+          const auto at = r * kv_page_positions + j;
+          lanes::store(state.weight + at, lanes::mul(lanes::load(state.score + at), d));
+        }
+      }
+      tile<load_q8>(
+          {out + i, p.stride, block_values, true}, {q + i, p.stride, 16}, 2, state.weight,
+          kv_page_positions, p.block, p.rows);
+    }
+  }
+};
+
+// One head's rows meet positions [p, p + part.block).
+template <class Pages>
+void attend_page(
+    const attend_range<float>& a, const page_part& part, std::size_t p, attend_state& state) {
+  Pages::score(part, state);
+  float* const out = a.out + part.first_row * part.stride;
+  for (std::size_t r = 0; r < part.rows; ++r) {
+    const auto own = a.first + (a.row_begin + r) / a.group;  // the row's position
+    const auto seen = own < p ? 0 : smaller(part.block, own - p + 1);
+    const auto from = larger(p, a.first_seen(a.row_begin + r)) - p;
+    const auto row = part.first_row + r;
+    const float shrink =
+        weigh(state.score + r * kv_page_positions, from, seen, a.peak[row], a.sum[row]);
+    if (shrink != 1.0f) scale_row(out + r * part.stride, part.stride, shrink);
+  }
+  Pages::add_values(part, state, out);
+}
+
+// All heads of a page before the next page: memory is read in long runs.
+template <class Pages>
+void attend_pages(const attend_range<float>& a, attend_state& state) {
   const auto& c = *a.cache;
   const auto rows = a.row_end - a.row_begin, stride = c.value_stride();
   const auto first_page = a.first_seen(a.row_begin) / kv_page_positions * kv_page_positions;
+  Pages::take_queries(state, a.rows() * c.head_dim);
   for (auto p = larger(a.begin, first_page); p < a.end; p += kv_page_positions) {
-    const auto page = p / kv_page_positions;
-    const auto* keys = reinterpret_cast<const number*>(c.keys(page, a.kv_head));
-    const auto* values = reinterpret_cast<const number*>(c.values(page, a.kv_head));
-    const auto block = smaller(kv_page_positions, a.end - p);
-    tile<Load>(
-        {state.score, kv_page_positions, kv_page_positions, false}, {keys, 16, 16 * c.head_dim},
-        (block + 15) / 16, state.q, c.head_dim, c.head_dim, rows);
-    for (std::size_t r = 0; r < rows; ++r) {
-      const auto own = a.first + (a.row_begin + r) / a.group;  // the row's position
-      const auto seen = own < p ? 0 : smaller(block, own - p + 1);
-      const auto from = larger(p, a.first_seen(a.row_begin + r)) - p;
-      const float shrink =
-          weigh(state.score + r * kv_page_positions, from, seen, a.peak[r], a.sum[r]);
-      if (shrink != 1.0f) scale_row(a.out + r * stride, stride, shrink);
+    const auto page = p / kv_page_positions, block = smaller(kv_page_positions, a.end - p);
+    for (std::size_t head = 0; head < a.kv_heads; ++head) {
+      const auto* keys = c.keys(page, a.kv_head + head);
+      const auto* values = c.values(page, a.kv_head + head);
+      attend_page<Pages>(a, {keys, values, block, rows, head * rows, c.head_dim, stride}, p, state);
     }
-    tile<Load>(
-        {a.out, stride, stride, true}, {values, stride, 16}, stride / 16, state.score,
-        kv_page_positions, block, rows);
   }
 }
 
 void attend_rows(const attend_range<float>& a) {
   attend_state state;
   gather_queries(a, state.q);
-  const auto rows = a.row_end - a.row_begin;
-  std::memset(a.out, 0, rows * a.cache->value_stride() * sizeof(float));
-  for (std::size_t r = 0; r < rows; ++r) a.peak[r] = -INFINITY, a.sum[r] = 0;
+  std::memset(a.out, 0, a.rows() * a.cache->value_stride() * sizeof(float));
+  for (std::size_t r = 0; r < a.rows(); ++r) a.peak[r] = -INFINITY, a.sum[r] = 0;
   if (a.cache->type == element::f32)
-    attend_blocks<load_f32>(a, state);
+    attend_pages<float_pages<load_f32>>(a, state);
+  else if (a.cache->type == element::q8_0)
+    attend_pages<q8_pages>(a, state);
   else
-    attend_blocks<load_f16>(a, state);
-}
-
-void store_numbers(float* into, const float* from, std::size_t n, std::size_t step) {
-  for (std::size_t i = 0; i < n; ++i) into[i * step] = from[i];
-}
-
-void store_numbers(std::uint16_t* into, const float* from, std::size_t n, std::size_t step) {
-  for (std::size_t i = 0; i < n; i += 16) {
-    const auto count = smaller(16, n - i);
-    float whole[16] = {};
-    std::memcpy(whole, from + i, count * sizeof(float));
-    std::uint16_t half[16];
-    lanes::store_half(half, lanes::load(whole));
-    for (std::size_t j = 0; j < count; ++j) into[(i + j) * step] = half[j];
-  }
-}
-
-template <class Number>
-void kv_store_as(const kv_view& c, std::size_t position, const float* k, const float* v) {
-  const auto page = position / kv_page_positions, row = position % kv_page_positions;
-  for (std::size_t h = 0; h < c.kv_heads; ++h, k += c.head_dim, v += c.head_dim) {
-    auto* key = reinterpret_cast<Number*>(c.keys(page, h)) + row / 16 * 16 * c.head_dim + row % 16;
-    auto* value = reinterpret_cast<Number*>(c.values(page, h)) + row * c.value_stride();
-    store_numbers(key, k, c.head_dim, 16);
-    store_numbers(value, v, c.head_dim, 1);
-  }
-}
-
-void kv_store_row(const kv_view& c, std::size_t position, const float* k, const float* v) {
-  if (c.type == element::f32)
-    kv_store_as<float>(c, position, k, v);
-  else
-    kv_store_as<std::uint16_t>(c, position, k, v);
+    attend_pages<float_pages<load_f16>>(a, state);
 }
 
 }  // namespace

@@ -1,10 +1,12 @@
-// Products with float activations, on lanes (see tile.hpp). Weights that are not float are turned
-// into floats once for all rows of activations, a piece of a panel at a time.
+// Products, on lanes (see tile.hpp): of integers, and with float activations. For the latter
+// weights that are not float are turned into floats once for all rows of activations, a piece of a
+// panel at a time.
 #pragma once
 #include <cstring>
 
 #include "kernels/backend.hpp"
 #include "kernels/cpu/simd/numbers.hpp"
+#include "kernels/cpu/simd/q8_tile.hpp"
 #include "kernels/cpu/simd/tile.hpp"
 
 namespace dlls::kernels {
@@ -125,6 +127,21 @@ void matmul_floats(const panel_range<float, float>& a) {
     else
       decoded_panels(out, a, p, panels);
   }
+}
+
+template <element Type>
+void q8_panels(const panel_range<float, q8_block>& a) {
+  const auto& w = *a.weights;
+  for (auto p = a.begin; p < a.end; ++p) {
+    const auto left = w.rows - p * panel_rows;
+    const tile_out out{
+        a.y + p * panel_rows, a.y_stride, left < panel_rows ? left : panel_rows, a.accumulate};
+    q8_panel<Type>(out, w.data + p * w.panel_bytes(), a.x, w.columns / block_values, a.rows);
+  }
+}
+
+void matmul_integers(const panel_range<float, q8_block>& a) {
+  with_quantised(a.weights->type, [&]<element Type>() { q8_panels<Type>(a); });
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Integer products, written once on `lanes` and on what each instruction set brings before it
-// includes this:
+// Integer products, written once on `lanes` and on what the instruction set's dot.hpp brings, which
+// is included before this:
 //
 //     template <element Type> constexpr std::size_t rows_at_once;   // 2, 4 or 8
 //     constexpr std::size_t prefetch_bytes;                         // how far ahead
@@ -100,21 +100,6 @@ void q8_panel(
     }
     rows -= taken, x += taken * blocks, out.y += taken * out.stride;
   }
-}
-
-template <element Type>
-void q8_panels(const panel_range<float, q8_block>& a) {
-  const auto& w = *a.weights;
-  for (auto p = a.begin; p < a.end; ++p) {
-    const auto left = w.rows - p * panel_rows;
-    const tile_out out{
-        a.y + p * panel_rows, a.y_stride, left < panel_rows ? left : panel_rows, a.accumulate};
-    q8_panel<Type>(out, w.data + p * w.panel_bytes(), a.x, w.columns / block_values, a.rows);
-  }
-}
-
-void matmul_integers(const panel_range<float, q8_block>& a) {
-  with_quantised(a.weights->type, [&]<element Type>() { q8_panels<Type>(a); });
 }
 
 }  // namespace

@@ -30,6 +30,13 @@ struct load_bf16 {
   using number = std::uint16_t;
   DLLS_LANES lanes load(const std::uint16_t* p) { return lanes::load_bfloat(p); }
 };
+// Whole numbers of 8 bits; what they are multiplied by is x's.
+struct load_q8 {
+  using number = std::int8_t;
+  DLLS_LANES lanes load(const std::int8_t* p) {
+    return lanes::from_signed_bytes(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+};
 
 // Where a tile goes: `width` of its columns exist.
 struct tile_out {
@@ -99,11 +106,13 @@ void tile_across(
   constexpr std::size_t fit = lanes::tile_rows / N;
   constexpr std::size_t side_by_side = fit >= 4 ? 4 : fit >= 2 ? 2 : 1;
   while (count > 0) {
-    const auto taken = count >= side_by_side ? side_by_side : 1;
+    const auto taken = count >= side_by_side ? side_by_side : count > 1 && side_by_side > 1 ? 2 : 1;
     if (taken == 1)
       tile_of<Load, N, 1>(out, panels, x, x_stride, k);
-    else
+    else if (taken == side_by_side)
       tile_of<Load, N, side_by_side>(out, panels, x, x_stride, k);
+    else if constexpr (side_by_side > 2)
+      tile_of<Load, N, 2>(out, panels, x, x_stride, k);
     count -= taken, panels.b += taken * panels.step;
     out.y += 16 * taken, out.width -= 16 * taken;  // of the last panel: not used any more
   }
