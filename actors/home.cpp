@@ -109,7 +109,13 @@ result<> home::parts::open_stores() {
   services.answering = std::make_shared<runtime::worker_pool>(pool_options{1, 64, "answering"});
   // Two: while one loads a model, the other encodes for those that are loaded.
   services.preparing = std::make_shared<runtime::worker_pool>(pool_options{2, 256, "preparing"});
+  if (options.cache_type != "f16" && options.cache_type != "q8_0")
+    return error{
+        errc::invalid_argument,
+        fmt::format("cache_type is f16 or q8_0, not '{}'", options.cache_type)};
   services.answers.limits.cache_bytes = options.cache_bytes;
+  services.answers.limits.cache_type =
+      options.cache_type == "q8_0" ? kernels::element::q8_0 : kernels::element::f16;
   services.seed = options.seed ? options.seed : base::secure_random_u64();
   return {};
 }

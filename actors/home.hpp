@@ -20,6 +20,7 @@ struct home_options {
   std::uint64_t model_bytes_max = 0;  // what loaded models may take together; 0: three quarters
                                       // of the machine's memory
   std::uint64_t cache_bytes = 1ull << 30;  // what a model's running answers may take together
+  std::string cache_type = "f16";          // of its numbers; or q8_0, in half the memory
   std::uint64_t seed = 0;                  // of the reconnect jitter; 0 draws one
 };
 

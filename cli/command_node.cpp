@@ -24,6 +24,7 @@ actors::home_options options_from(const settings& all) {
   options.threads = all.threads;
   options.model_bytes_max = std::uint64_t{all.models_mib} << 20;
   options.cache_bytes = std::uint64_t{all.cache_mib} << 20;
+  options.cache_type = all.cache_type;
   return options;
 }
 
@@ -117,7 +118,7 @@ result<int> run_up(settings all, bool make_key) {
 void add_node(program& to) {
   struct flags {
     join_flags join;
-    std::string name, state, models, http, link;
+    std::string name, state, models, http, link, cache_type;
     bool make_key = false;
     unsigned threads = 0, models_mib = 0, cache_mib = 0;
   };
@@ -129,6 +130,7 @@ void add_node(program& to) {
     if (given->threads) all.threads = given->threads;
     if (given->models_mib) all.models_mib = given->models_mib;
     if (given->cache_mib) all.cache_mib = given->cache_mib;
+    if (!given->cache_type.empty()) all.cache_type = given->cache_type;
   };
   auto* node = add_command(
       to, "node", "run the home side: dials out to the coordinator, trains and answers",
@@ -178,6 +180,9 @@ void add_node(program& to) {
     command->add_option(
         "--cache-mib", given->cache_mib,
         "memory for the answers that run on one model, and for prefixes (default 1024)");
+    command->add_option(
+        "--cache-type", given->cache_type,
+        "of its numbers: f16, or q8_0 in half the memory (default f16)");
   }
   node->add_option("--state", given->state, "folder of the spool (default <home>/node)");
 }

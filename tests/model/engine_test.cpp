@@ -16,7 +16,6 @@ using kernels::element;
 // Its heads are whole blocks, which a cache of q8_0 wants.
 const test::tiny_model_options whole_blocks{
     .type = tensor_type::q4_1, .dim = 64, .heads = 2, .kv_heads = 1, .context = 2048};
-}  // namespace
 
 TEST_CASE("answers made together are those made alone, whatever comes, goes and gives way") {
   const auto type = GENERATE(element::f16, element::q8_0);
