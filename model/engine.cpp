@@ -160,7 +160,7 @@ bool engine::find_room(member& m, std::size_t tokens) {
 
 // --- one step ----------------------------------------------------------------------------------
 
-void engine::include(member& m, std::span<const token_id> tokens, logits_wanted wanted) {
+void engine::include(member& m, std::span<const token_id> tokens, rows_kept wanted) {
   parts_.push_back({&m.cache, tokens, wanted});
   in_part_.push_back(&m);
   rows_ += tokens.size();
@@ -200,7 +200,7 @@ void engine::plan_answers() {
       ++i;
     } else if (find_room(m, 1)) {
       guess(m, rows_each > 1 ? rows_each - 1 : 0);
-      include(m, m.ahead, logits_wanted::all);
+      include(m, m.ahead, rows_kept::all);
       ++i;
     } else {
       preempt(running_.begin() + static_cast<std::ptrdiff_t>(i));  // it is the youngest
@@ -239,8 +239,7 @@ void engine::plan_prompts() {
       n = whole - m->cache.size();
     if (!find_room(*m, n)) continue;
     include(
-        *m, tokens.subspan(m->cache.size(), n),
-        n == m->left() ? logits_wanted::last : logits_wanted::none);
+        *m, tokens.subspan(m->cache.size(), n), n == m->left() ? rows_kept::last : rows_kept::none);
     room -= n;
   }
 }

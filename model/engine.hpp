@@ -118,7 +118,7 @@ class engine {
   void plan_answers();
   void plan_prompts();
   std::size_t prompt_rows_max() const noexcept;
-  void include(member& m, std::span<const token_id> tokens, logits_wanted wanted);
+  void include(member& m, std::span<const token_id> tokens, rows_kept wanted);
   void guess(member& m, std::size_t most);
   void choose(kernels::thread_pool& pool);
   void settle();

@@ -55,26 +55,30 @@ class llama {
 // Rows of one pass.
 inline constexpr std::uint32_t forward_rows_max = 128;
 
-// Which of a part's tokens have their logits computed.
-enum class logits_wanted : std::uint8_t { none, last, all };
+// Which of a part's tokens have something computed that leaves the pass: logits or hidden states.
+enum class rows_kept : std::uint8_t { none, last, all };
 
 // What a pass adds to one sequence: `tokens` at positions cache->size()..., at least one.
 struct forward_part {
   kv_cache* cache = nullptr;
   std::span<const token_id> tokens;
-  logits_wanted wanted = logits_wanted::last;
+  rows_kept wanted = rows_kept::last;
+  // Where the wanted rows' hidden states go, (rows_wanted(), dim): what the final norm makes of the
+  // last layer's stream. Empty: their logits are wanted instead.
+  std::span<float> hidden = {};
 
   std::size_t rows_wanted() const noexcept {
-    if (wanted == logits_wanted::all) return tokens.size();
-    return wanted == logits_wanted::last && !tokens.empty() ? 1 : 0;
+    if (wanted == rows_kept::all) return tokens.size();
+    return wanted == rows_kept::last && !tokens.empty() ? 1 : 0;
   }
+  std::size_t logit_rows() const noexcept { return hidden.empty() ? rows_wanted() : 0; }
 };
 
 // One pass over several sequences, each of which has its own cache; all caches have grown
-// afterwards. `logits` takes the rows that are wanted, (rows, vocab), part after part. What comes
-// out for a sequence does not depend on the others, nor on how its tokens are cut into passes, to
-// the bit. The caller sees to it that every id is inside the vocabulary, that each cache has room,
-// and that there are at most forward_rows_max tokens: otherwise a failed check.
+// afterwards. `logits` takes the logit_rows() of all parts, (rows, vocab), part after part. What
+// comes out for a sequence does not depend on the others, nor on how its tokens are cut into
+// passes, to the bit. The caller sees to it that every id is inside the vocabulary, that each cache
+// has room, and that there are at most forward_rows_max tokens: otherwise a failed check.
 void forward(
     const llama& model, forward_scratch& scratch, std::span<const forward_part> parts,
     std::span<float> logits, kernels::thread_pool& pool);

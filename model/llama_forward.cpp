@@ -19,7 +19,7 @@ constexpr std::size_t logit_rows = 16;
 
 // One pass through the layers: the rows of all parts, one below the other. Weights meet all rows at
 // once, attention looks at each sequence by itself. Behind the last layer's keys and values only
-// the rows go on whose logits are wanted.
+// the rows go on that are wanted.
 class forward_pass {
  public:
   forward_pass(
@@ -27,7 +27,8 @@ class forward_pass {
       kernels::thread_pool& pool)
       : w_(model.parts()), c_(w_.config), s_(scratch), parts_(parts), pool_(pool) {}
 
-  // Gives how many rows are left: those whose logits are wanted.
+  // Hands out the hidden states that are wanted. Gives how many rows are left: those whose logits
+  // are wanted.
   std::size_t run();
   // Logits (n, vocab) of the rows [begin, begin + n) that are left.
   void logits(float* out, std::size_t begin, std::size_t n);
@@ -77,6 +78,10 @@ class forward_pass {
   void store_keys_and_values(const llama_layer& layer, std::uint32_t index);
   void keep_wanted_rows();
   void feed_forward(const llama_layer& layer);
+  void final_norm(float* out, std::size_t row) {
+    kernels::rms_norm(out, s_.x.data() + row * c_.dim, w_.output_norm.data(), c_.dim, c_.rms_eps);
+  }
+  void hand_out_hidden_rows();
 
   const llama::weights& w_;
   const llama_config& c_;
@@ -240,6 +245,27 @@ void forward_pass::feed_forward(const llama_layer& layer) {
   join_stream(layer.ff_post_norm);
 }
 
+// The other rows move together, in order.
+void forward_pass::hand_out_hidden_rows() {
+  const std::size_t dim = c_.dim;
+  std::size_t from = 0, kept = 0;
+  for (const auto& part : parts_) {
+    const auto n = part.rows_wanted();
+    if (part.hidden.empty()) {
+      const float* const rows = s_.x.data() + from * dim;
+      if (kept != from) std::copy(rows, rows + n * dim, s_.x.data() + kept * dim);
+      kept += n;
+    } else {
+      base::check(part.hidden.size() == n * dim, "room for the hidden states that are wanted");
+      each_row(from, n, [&](std::size_t row) {
+        final_norm(part.hidden.data() + (row - from) * dim, row);
+      });
+    }
+    from += n;
+  }
+  rows_ = kept;
+}
+
 std::size_t forward_pass::run() {
   place_rows();
   embed();
@@ -247,6 +273,7 @@ std::size_t forward_pass::run() {
     attend(w_.layers[i], i);
     if (rows_ > 0) feed_forward(w_.layers[i]);
   }
+  hand_out_hidden_rows();
   return rows_;
 }
 
@@ -254,8 +281,7 @@ void forward_pass::logits(float* out, std::size_t begin, std::size_t n) {
   const bool q8 = w_.wants_q8(w_.output);
   each_row(begin, n, [&](std::size_t row) {
     float* normed = s_.normed.data() + row * c_.dim;
-    kernels::rms_norm(
-        normed, s_.x.data() + row * c_.dim, w_.output_norm.data(), c_.dim, c_.rms_eps);
+    final_norm(normed, row);
     if (q8) kernels::quantise_q8(blocks(row, c_.dim), normed, c_.dim);
   });
   const kernels::product output[] = {{out, c_.vocab, &w_.output, false}};
@@ -302,7 +328,7 @@ void forward(
     const auto n = std::min<std::size_t>(forward_rows_max, tokens.size());
     const bool last = n == tokens.size() && !logits.empty();
     const forward_part part[] = {
-        {&cache, tokens.first(n), last ? logits_wanted::last : logits_wanted::none}};
+        {&cache, tokens.first(n), last ? rows_kept::last : rows_kept::none}};
     forward(model, cache.scratch(), part, last ? logits : std::span<float>{}, pool);
     tokens = tokens.subspan(n);
   }
@@ -317,7 +343,7 @@ void forward_each(
   while (!tokens.empty()) {
     const auto n = std::min<std::size_t>(forward_rows_max, tokens.size());
     const auto start = cache.size();
-    const forward_part part[] = {{&cache, tokens.first(n), logits_wanted::all}};
+    const forward_part part[] = {{&cache, tokens.first(n), rows_kept::all}};
     forward_pass pass(model, cache.scratch(), part, pool);
     pass.run();
     for (std::size_t row = 0; row < n; row += logit_rows) {

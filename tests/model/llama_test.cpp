@@ -46,6 +46,15 @@ std::vector<float> logits_of(
   return logits;
 }
 
+std::vector<float> hidden_of(
+    const llama& model, std::span<const token_id> tokens, kernels::thread_pool& pool) {
+  kv_cache cache(model.config(), 128, model.kv_type());
+  std::vector<float> hidden(tokens.size() * model.config().dim);
+  const forward_part part[] = {{&cache, tokens, rows_kept::all, hidden}};
+  forward(model, cache.scratch(), part, {}, pool);
+  return hidden;
+}
+
 double worst_difference(const std::vector<float>& a, const std::vector<double>& b) {
   double worst = 0;
   for (std::size_t i = 0; i < a.size(); ++i) {
@@ -75,8 +84,14 @@ TEST_CASE("the forward pass is the architecture written down plainly in double")
       const auto model = llama::load(file, activations::f32);
       REQUIRE(model);
       CHECK((*model)->config().tied == tied);
-      const auto expected = test::plain_llama(*file).logits(tokens);
-      CHECK(worst_difference(logits_of(**model, tokens, pool), expected) < 2e-4);
+      test::plain_llama plain(*file);
+      CHECK(worst_difference(logits_of(**model, tokens, pool), plain.logits(tokens)) < 2e-4);
+      const auto hidden = plain.hidden(tokens);
+      const auto got = hidden_of(**model, tokens, pool);
+      for (std::size_t i = 0; i < hidden.size(); ++i) {
+        const auto row = got.begin() + static_cast<std::ptrdiff_t>(i * options.dim);
+        CHECK(worst_difference({row, row + options.dim}, hidden[i]) < 2e-4);
+      }
     }
 }
 
@@ -120,6 +135,27 @@ TEST_CASE("tokens one by one, in pieces and all at once give the same logits") {
   for (std::size_t i = 1; i < all.size(); ++i) CHECK(all[i] == all[0]);
 }
 
+// What the part's tokens give in a cache of their own: its wanted rows' logits, or hidden states.
+std::vector<float> computed_alone(
+    const llama& model, kv_cache& cache, const forward_part& part, kernels::thread_pool& pool) {
+  std::vector<float> made(part.hidden.size());
+  if (!part.hidden.empty()) {
+    const forward_part alone[] = {{&cache, part.tokens, part.wanted, made}};
+    forward(model, cache.scratch(), alone, {}, pool);
+    return made;
+  }
+  const auto end = cache.size() + part.tokens.size();
+  forward_each(
+      model, cache, part.tokens,
+      [&](std::uint32_t position, std::span<const float> row) {
+        if (part.wanted == rows_kept::all ||
+            (part.wanted == rows_kept::last && position + 1 == end))
+          made.insert(made.end(), row.begin(), row.end());
+      },
+      pool);
+  return made;
+}
+
 // What comes out for a sequence is the same, to the bit, whether it is computed alone or among
 // others: continuous batching, chunked prefill and preemption rest on it.
 TEST_CASE("a pass over many sequences gives each what it would get alone") {
@@ -130,6 +166,7 @@ TEST_CASE("a pass over many sequences gives each what it would get alone") {
     std::vector<token_id> tokens;
     std::unique_ptr<kv_cache> alone, among;
     std::size_t done = 0;
+    std::vector<float> hidden;  // of a part that asks for hidden states
   };
   kernels::thread_pool pool(2);
   for (const auto type :
@@ -158,12 +195,15 @@ TEST_CASE("a pass over many sequences gives each what it would get alone") {
         const auto left = std::min(s.tokens.size() - s.done, forward_rows_max - rows);
         if (left == 0 || random.below(3) == 0) continue;
         const auto n = random.below(2) ? 1 + random.below(left) : 1;
-        const auto how = static_cast<logits_wanted>(random.below(3));
+        const auto how = static_cast<rows_kept>(random.below(3));
         REQUIRE(s.among->reserve(static_cast<std::uint32_t>(s.done + n)));
-        parts.push_back({s.among.get(), std::span(s.tokens).subspan(s.done, n), how});
+        auto& part = parts.emplace_back(
+            forward_part{s.among.get(), std::span(s.tokens).subspan(s.done, n), how});
+        s.hidden.resize(random.below(2) ? part.rows_wanted() * dim : 0);
+        part.hidden = s.hidden;
         in.push_back(&s);
         rows += n;
-        wanted += how == logits_wanted::all ? n : how == logits_wanted::last ? 1 : 0;
+        wanted += part.logit_rows();
       }
       if (std::ranges::all_of(all, [](auto& s) { return s.done == s.tokens.size(); })) break;
       if (parts.empty()) continue;
@@ -172,21 +212,13 @@ TEST_CASE("a pass over many sequences gives each what it would get alone") {
       std::size_t at = 0;
       for (std::size_t i = 0; i < parts.size(); ++i) {
         auto& s = *in[i];
-        std::vector<float> expected;
-        forward_each(
-            *model, *s.alone, parts[i].tokens,
-            [&](std::uint32_t position, std::span<const float> row) {
-              const bool last = position + 1 == s.done + parts[i].tokens.size();
-              if (parts[i].wanted == logits_wanted::all ||
-                  (parts[i].wanted == logits_wanted::last && last))
-                expected.insert(expected.end(), row.begin(), row.end());
-            },
-            pool);
+        const auto expected = computed_alone(*model, *s.alone, parts[i], pool);
+        const auto got =
+            s.hidden.empty() ? std::span(logits).subspan(at, expected.size()) : s.hidden;
+        CHECK(std::ranges::equal(got, expected));
+        at += parts[i].logit_rows() * vocab;
         s.done += parts[i].tokens.size();
         REQUIRE(s.among->size() == s.done);
-        const auto got = std::span(logits).subspan(at, expected.size());
-        CHECK(std::ranges::equal(got, expected));
-        at += expected.size();
       }
       CHECK(at == logits.size());
     }

@@ -24,8 +24,8 @@ class plain_llama {
   explicit plain_llama(const model::gguf_file& file)
       : file_(file), c_(model::read_llama_config(file).value()), traits_(c_.traits) {}
 
-  // Of the last token.
-  row logits(std::span<const model::token_id> tokens) {
+  // Of every token, after the final norm.
+  std::vector<row> hidden(std::span<const model::token_id> tokens) {
     std::vector<row> xs;
     for (const auto id : tokens) {
       const auto& all = floats("token_embd.weight");
@@ -45,8 +45,13 @@ class plain_llama {
         join(x, times(name + "ffn_down.weight", act), name + "post_ffw_norm.weight");
       }
     }
-    auto out = times(
-        c_.tied ? "token_embd.weight" : "output.weight", normed(xs.back(), "output_norm.weight"));
+    for (auto& x : xs) x = normed(x, "output_norm.weight");
+    return xs;
+  }
+
+  // Of the last token.
+  row logits(std::span<const model::token_id> tokens) {
+    auto out = times(c_.tied ? "token_embd.weight" : "output.weight", hidden(tokens).back());
     if (const double cap = double{traits_.logit_softcap}; cap != 0)
       for (auto& x : out) x = cap * std::tanh(x / cap);
     return out;
