@@ -58,6 +58,23 @@ engine::engine(
       limits_(limits),
       pool_(std::make_shared<kv_pool>(model_->config(), pages, model_->kv_type())) {}
 
+std::span<const token_id> engine::member::tokens() const {
+  return std::visit([](const auto& w) { return w.tokens(); }, what);
+}
+std::uint32_t engine::member::prompt_size() const {
+  return std::visit([](const auto& w) { return w.prompt_size(); }, what);
+}
+std::uint32_t engine::member::tokens_max() const {
+  return std::visit([](const auto& w) { return w.tokens_max(); }, what);
+}
+bool engine::member::finished() const {
+  return std::visit([](const auto& w) { return w.finished(); }, what);
+}
+bool engine::member::wants_all_rows() const {
+  const auto* e = std::get_if<model::embedding>(&what);
+  return e != nullptr && e->how() == pooling::mean;
+}
+
 std::uint64_t engine::cache_tokens() const noexcept {
   return std::uint64_t{pool_->pages()} * kv_page_tokens;
 }
@@ -68,15 +85,21 @@ base::result<sequence> engine::begin(generation_request request) const {
   return sequence::begin(model_->config(), vocabulary_, std::move(request));
 }
 
-base::result<engine::sequence_id> engine::add(sequence answer, const std::string& owner) {
-  if (answer.tokens_max() > cache_tokens())
+base::result<embedding> engine::begin(embedding_request request) const {
+  return embedding::begin(model_->config(), std::move(request));
+}
+
+base::result<engine::sequence_id> engine::add(work what, const std::string& owner) {
+  auto added = std::make_unique<member>(member{next_, owner, std::move(what), kv_cache{pool_}});
+  std::uint64_t tokens = added->tokens_max();
+  if (tokens > cache_tokens())
     return error{
         errc::resource_exhausted,
         fmt::format(
-            "prompt and answer may take {} tokens, the memory for this model holds {}",
-            answer.tokens_max(), cache_tokens()),
-        "ask for fewer tokens"};
-  std::uint64_t tokens = answer.tokens_max();
+            "{} {} tokens, the memory for this model holds {}",
+            added->answer() ? "prompt and answer may take" : "the input takes", tokens,
+            cache_tokens()),
+        added->answer() ? "ask for fewer tokens" : "shorten the input"};
   for (const auto& m : waiting_) tokens += m->tokens_to_go();
   if (waiting_.size() >= limits_.waiting_max ||
       (!waiting_.empty() && tokens > limits_.waiting_tokens_max))
@@ -97,10 +120,8 @@ base::result<engine::sequence_id> engine::add(sequence answer, const std::string
     auto& mine = served_[owner];
     if (least != UINT64_MAX) mine = std::max(mine, least);
   }
-  const auto who = next_++;
-  waiting_.push_back(
-      std::make_unique<member>(member{who, owner, std::move(answer), kv_cache{pool_}}));
-  return who;
+  waiting_.push_back(std::move(added));
+  return next_++;
 }
 
 void engine::cancel(sequence_id who) noexcept {
@@ -123,9 +144,10 @@ void engine::admit() {
     const auto next = std::ranges::min_element(
         waiting_, [&](const auto& a, const auto& b) { return before(*a, *b); });
     auto& m = **next;
-    const auto shared = m.cache.adopt(m.answer.tokens());
-    const auto needed = kv_pages_for(static_cast<std::uint32_t>(m.answer.tokens().size()) + 1) -
-                        kv_pages_for(m.cache.size());
+    const auto shared = adopt(m);
+    const auto size = static_cast<std::uint32_t>(m.tokens().size());
+    const auto needed =
+        kv_pages_for(std::min(size + 1, m.tokens_max())) - kv_pages_for(m.cache.size());
     // A page each for those that run already, so that they don't have to give way at once.
     if (needed + running_.size() > pool_->available() && !running_.empty()) {
       m.cache.clear();
@@ -141,11 +163,17 @@ void engine::admit() {
 void engine::preempt(members::iterator who) {
   auto& m = **who;
   m.cache.clear();
+  if (auto* e = m.embedding()) e->restart();
   m.preempted = true;
   ++counts_.preemptions;
   const auto at = std::ranges::find_if(waiting_, [&](const auto& w) { return w->who > m.who; });
   waiting_.insert(at, std::move(*who));
   running_.erase(who);
+}
+
+// A mean needs what the pages of others don't hold.
+std::uint32_t engine::adopt(member& m) {
+  return m.wants_all_rows() ? 0 : m.cache.adopt(m.tokens());
 }
 
 // Room for `tokens` more; younger ones give way that are not in this step. False: there is none.
@@ -165,7 +193,7 @@ void engine::include(member& m, std::span<const token_id> tokens, rows_kept want
   in_part_.push_back(&m);
   rows_ += tokens.size();
   served_[m.owner] += tokens.size();
-  const std::uint64_t prompt = m.answer.prompt_size(), done = m.cache.size();
+  const std::uint64_t prompt = m.prompt_size(), done = m.cache.size();
   counts_.prompt_tokens += std::min(prompt, done + tokens.size()) - std::min(prompt, done);
 }
 
@@ -180,9 +208,9 @@ void engine::plan() {
 
 // The last token, and what may follow it.
 void engine::guess(member& m, std::size_t most) {
-  const auto tokens = m.answer.tokens();
-  const auto guessed = m.lookup.guess(
-      tokens, std::min<std::size_t>(most, m.answer.tokens_max() - tokens.size() - 1));
+  const auto tokens = m.tokens();
+  const auto guessed =
+      m.lookup.guess(tokens, std::min<std::size_t>(most, m.tokens_max() - tokens.size() - 1));
   m.ahead.assign(1, tokens.back());
   // Never at the cost of somebody else's pages.
   if (m.cache.reserve(m.cache.size() + 1 + static_cast<std::uint32_t>(guessed.size())))
@@ -192,11 +220,11 @@ void engine::guess(member& m, std::size_t most) {
 // A token for every sequence that has taken in all but its last one.
 void engine::plan_answers() {
   const auto answers = static_cast<std::size_t>(
-      std::ranges::count(running_, 1u, [](const auto& m) { return m->left(); }));
+      std::ranges::count_if(running_, [](const auto& m) { return m->speaks(); }));
   const auto rows_each = limits_.guessing_rows_max / std::max<std::size_t>(answers, 1);
   for (std::size_t i = 0; i < running_.size();) {
     auto& m = *running_[i];
-    if (m.left() != 1) {
+    if (!m.speaks()) {
       ++i;
     } else if (find_room(m, 1)) {
       guess(m, rows_each > 1 ? rows_each - 1 : 0);
@@ -220,17 +248,18 @@ std::size_t engine::prompt_rows_max() const noexcept {
 void engine::plan_prompts() {
   std::vector<member*> prompts;
   for (const auto& m : running_)
-    if (m->left() > 1) prompts.push_back(m.get());
+    if (!m->speaks()) prompts.push_back(m.get());
   std::ranges::sort(prompts, [&](auto* a, auto* b) { return before(*a, *b); });
   auto room = prompt_rows_max();
   for (auto* m : prompts) {
     if (room == 0) return;
     // It may have had to give way to one before it.
     if (std::ranges::none_of(running_, [&](const auto& r) { return r.get() == m; })) continue;
-    const auto tokens = m->answer.tokens();
-    counts_.shared_tokens += m->cache.adopt(tokens);
+    const auto tokens = m->tokens();
+    counts_.shared_tokens += adopt(*m);
     // Another one in this step computes the very page: it will be there in the next.
-    if (const auto key = m->cache.next_key(tokens); key && !begun_pages_.insert(*key).second)
+    if (const auto key = m->cache.next_key(tokens);
+        key && !begun_pages_.insert(*key).second && !m->wants_all_rows())
       continue;
     auto n = std::min(m->left(), room);
     // Up to a page's end: that is where shared ones are found.
@@ -238,10 +267,29 @@ void engine::plan_prompts() {
         n < m->left() && whole > m->cache.size())
       n = whole - m->cache.size();
     if (!find_room(*m, n)) continue;
-    include(
-        *m, tokens.subspan(m->cache.size(), n), n == m->left() ? rows_kept::last : rows_kept::none);
+    const auto wanted = m->wants_all_rows() ? rows_kept::all
+                        : n == m->left()    ? rows_kept::last
+                                            : rows_kept::none;
+    include(*m, tokens.subspan(m->cache.size(), n), wanted);
     room -= n;
   }
+}
+
+// One pass over all parts: logits of answers, hidden states of embeddings.
+void engine::compute(kernels::thread_pool& pool) {
+  const std::size_t dim = model_->config().dim;
+  std::size_t hidden = 0, logits = 0;
+  for (std::size_t i = 0; i < parts_.size(); ++i)
+    (in_part_[i]->embedding() ? hidden : logits) += parts_[i].rows_wanted();
+  logits_.resize(logits * model_->config().vocab);
+  hidden_.resize(hidden * dim);
+  auto room = std::span{hidden_};
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    if (!in_part_[i]->embedding()) continue;
+    parts_[i].hidden = room.first(parts_[i].rows_wanted() * dim);
+    room = room.subspan(parts_[i].hidden.size());
+  }
+  forward(*model_, scratch_, parts_, logits_, pool);
 }
 
 // The next token of every sequence that has logits, and of one that had guessed right the next
@@ -256,14 +304,14 @@ void engine::choose(kernels::thread_pool& pool) {
   std::vector<choice> choices;
   std::size_t at = 0;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
-    const auto rows = parts_[i].rows_wanted();
+    const auto rows = parts_[i].logit_rows();
     if (rows == 0) continue;
     choices.push_back({in_part_[i], std::span{logits_}.subspan(at * vocab, rows * vocab), {}});
     at += rows;
   }
   kernels::parallel_for(pool, choices.size(), 1, [&](std::size_t i, std::size_t) {
     auto& [who, logits, made] = choices[i];
-    auto& answer = who->answer;
+    auto& answer = *who->answer();
     for (std::size_t row = 0; row * vocab < logits.size(); ++row) {
       auto delta = answer.accept(logits.subspan(row * vocab, vocab));
       const auto token = delta.token;
@@ -282,16 +330,27 @@ void engine::choose(kernels::thread_pool& pool) {
   }
 }
 
+void engine::pool_hidden() {
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    auto* e = in_part_[i]->embedding();
+    if (e == nullptr) continue;
+    e->accept(parts_[i].hidden);
+    if (e->finished())
+      outputs_.push_back(
+          {in_part_[i]->who, {}, finish_reason::stop, {e->prompt_size(), 0}, e->vector()});
+  }
+}
+
 void engine::settle() {
   for (auto* m : in_part_) {
-    const auto tokens = m->answer.tokens();
-    // What was guessed wrong goes; the last token's keys and values are not there yet.
-    if (m->cache.size() >= tokens.size())
+    const auto tokens = m->tokens();
+    // What was guessed wrong goes; an answer's last token has no keys and values yet.
+    if (m->answer() && m->cache.size() >= tokens.size())
       m->cache.truncate(static_cast<std::uint32_t>(tokens.size()) - 1);
     m->cache.publish(tokens);
     m->ahead.clear();
   }
-  std::erase_if(running_, [](const auto& m) { return m->answer.finished(); });
+  std::erase_if(running_, [](const auto& m) { return m->finished(); });
 }
 
 void engine::measure(std::chrono::steady_clock::duration took) noexcept {
@@ -309,11 +368,9 @@ std::span<const engine::output> engine::step(kernels::thread_pool& pool) {
   admit();
   plan();
   if (parts_.empty()) return {};
-  std::size_t wanted = 0;
-  for (const auto& part : parts_) wanted += part.rows_wanted();
-  logits_.resize(wanted * model_->config().vocab);
-  forward(*model_, scratch_, parts_, logits_, pool);
+  compute(pool);
   choose(pool);
+  pool_hidden();
   settle();
   measure(std::chrono::steady_clock::now() - began);
   return outputs_;

@@ -1,11 +1,15 @@
-// Many answers of one model at once: continuous batching (Yu et al. 2022, Orca) over a paged cache
-// (Kwon et al. 2023) with shared prefixes.
+// Many answers and embeddings of one model at once: continuous batching (Yu et al. 2022, Orca) over
+// a paged cache (Kwon et al. 2023) with shared prefixes.
 //
 // Each step is one pass over the model: a token of every answer that is running, and a piece of the
 // prompts that have come, small enough that those don't wait for them. Sequences come and go
 // between steps. When the cache is full the youngest gives way: its pages go, what it has said
 // stays, and it is computed anew when there is room. None of that shows in a result: a sequence
 // gets the tokens that it would get alone, to the bit.
+//
+// An embedding is a prompt that nothing follows: it takes part like the others, its rows give
+// hidden states instead of logits, and with its last row it ends. A mean needs the hidden state of
+// every token: it takes no prefix from the cache, but leaves its pages there for others.
 //
 // Whose turn it is to begin goes by what its owner has been served (Sheng et al. 2024, virtual
 // token counter), so that one API key's hundred prompts don't keep another's single one waiting.
@@ -17,9 +21,11 @@
 #include <set>
 #include <span>
 #include <string>
+#include <variant>
 #include <vector>
 
 #include "base/error.hpp"
+#include "model/embedding.hpp"
 #include "model/forward_scratch.hpp"
 #include "model/kv_cache.hpp"
 #include "model/llama.hpp"
@@ -66,20 +72,25 @@ class engine {
   // As sequence::begin, for add(): an answer without max_tokens ends where the cache does. Any
   // thread.
   base::result<sequence> begin(generation_request request) const;
+  // As embedding::begin. Any thread.
+  base::result<embedding> begin(embedding_request request) const;
+
+  using work = std::variant<sequence, embedding>;
   // resource_exhausted: too long for the whole cache, or too many wait: the hint says when to try
   // again. `owner`: whom it is served to, for fairness.
-  base::result<sequence_id> add(sequence answer, const std::string& owner);
+  base::result<sequence_id> add(work what, const std::string& owner);
   // It is gone before the next step. No effect on one that has ended.
   void cancel(sequence_id who) noexcept;
   bool idle() const noexcept { return running_.empty() && waiting_.empty(); }
 
   // What a step made of one sequence: a token; several in order where it had guessed right. The
-  // last one's `reason` is set; it is forgotten.
+  // last one's `reason` is set; it is forgotten. Of an embedding there is one, with reason stop.
   struct output {
     sequence_id who;
     generated_delta delta;
     finish_reason reason;
     generation_usage usage;
+    std::vector<float> embedding = {};  // (dim), of any length; empty for an answer
   };
   // Good until the next step; empty when there was none but prompts to take in. Throws
   // std::bad_alloc; the engine is of no use afterwards.
@@ -95,14 +106,23 @@ class engine {
   struct member {
     sequence_id who;
     std::string owner;
-    sequence answer;
+    work what;
     kv_cache cache;
     bool preempted = false;
     prompt_lookup lookup;
     std::vector<token_id> ahead;  // in this step: the last token and what is guessed after it
 
-    std::size_t left() const { return answer.tokens().size() - cache.size(); }
-    std::uint64_t tokens_to_go() const { return answer.tokens_max() - cache.size(); }
+    sequence* answer() { return std::get_if<sequence>(&what); }
+    model::embedding* embedding() { return std::get_if<model::embedding>(&what); }
+    std::span<const token_id> tokens() const;
+    std::uint32_t prompt_size() const;
+    std::uint32_t tokens_max() const;
+    bool finished() const;
+    bool wants_all_rows() const;
+    std::size_t left() const { return tokens().size() - cache.size(); }
+    std::uint64_t tokens_to_go() const { return tokens_max() - cache.size(); }
+    // An answer that has taken in all but its last token.
+    bool speaks() { return answer() != nullptr && left() == 1; }
   };
   using members = std::vector<std::unique_ptr<member>>;
 
@@ -112,6 +132,7 @@ class engine {
   std::uint64_t cache_tokens() const noexcept;
   void admit();
   bool before(const member& a, const member& b) const;
+  std::uint32_t adopt(member& m);
   bool find_room(member& m, std::size_t tokens);
   void preempt(members::iterator who);
   void plan();
@@ -120,7 +141,9 @@ class engine {
   std::size_t prompt_rows_max() const noexcept;
   void include(member& m, std::span<const token_id> tokens, rows_kept wanted);
   void guess(member& m, std::size_t most);
+  void compute(kernels::thread_pool& pool);
   void choose(kernels::thread_pool& pool);
+  void pool_hidden();
   void settle();
   void measure(std::chrono::steady_clock::duration took) noexcept;
 
@@ -138,7 +161,8 @@ class engine {
   std::vector<forward_part> parts_;
   std::vector<member*> in_part_;
   std::set<kv_page_key> begun_pages_;
-  std::vector<float> logits_;  // (rows wanted, vocab)
+  std::vector<float> logits_;  // (rows wanted of answers, vocab)
+  std::vector<float> hidden_;  // (rows wanted of embeddings, dim)
   std::vector<output> outputs_;
   std::size_t rows_ = 0;
 

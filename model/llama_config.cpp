@@ -79,6 +79,20 @@ rope_scaling read_scaling(config_reader& read, std::uint32_t context) {
   return s;
 }
 
+// The numbers are llama.cpp's: none, mean, cls, last, rank. Of a file that says none we take the
+// mean.
+std::optional<pooling> read_pooling(config_reader& read) {
+  switch (read.count_or("pooling_type", 0, 0, 4)) {
+    case 0:
+    case 1:
+      return pooling::mean;
+    case 3:
+      return pooling::last;
+    default:
+      return std::nullopt;
+  }
+}
+
 }  // namespace
 
 base::result<llama_config> read_llama_config(const gguf_file& file) {
@@ -97,6 +111,7 @@ base::result<llama_config> read_llama_config(const gguf_file& file) {
   llama_config c;
   read_shape(read, c);
   c.traits.scaling = read_scaling(read, c.context);
+  c.pooled = read_pooling(read);
   architecture->describe(read, c);
   read.demand(
       embedding->shape[1] >= 1 && embedding->shape[1] <= 1u << 22, base::errc::corrupt,
@@ -105,6 +120,15 @@ base::result<llama_config> read_llama_config(const gguf_file& file) {
   c.vocab = static_cast<std::uint32_t>(embedding->shape[1]);
   c.tied = file.find("output.weight") == nullptr;
   return c;
+}
+
+base::result<> check_ids(const llama_config& config, std::span<const token_id> ids) {
+  for (const auto id : ids)
+    if (id < 0 || static_cast<std::uint32_t>(id) >= config.vocab)
+      return base::error{
+          base::errc::invalid_argument,
+          fmt::format("token {} is outside the vocabulary of {}", id, config.vocab)};
+  return {};
 }
 
 }  // namespace dlls::model

@@ -2,9 +2,12 @@
 // differs from LLaMA, as its GGUF metadata tells both.
 #pragma once
 #include <cstdint>
+#include <optional>
+#include <span>
 
 #include "base/error.hpp"
 #include "kernels/layout.hpp"
+#include "model/token.hpp"
 
 namespace dlls::model {
 
@@ -45,6 +48,9 @@ struct llama_traits {
   bool operator==(const llama_traits&) const = default;
 };
 
+// How the hidden states of a text become one vector: their mean, or the last token's.
+enum class pooling : std::uint8_t { mean, last };
+
 struct llama_config {
   std::uint32_t vocab = 0;
   std::uint32_t dim = 0;
@@ -57,6 +63,8 @@ struct llama_config {
   float rope_base = 10000.0f;
   float rms_eps = 1e-5f;
   bool tied = false;  // the output layer is the embedding
+  // For embeddings, where nobody asks for another. None: the file says one that we do not compute.
+  std::optional<pooling> pooled = pooling::mean;
   llama_traits traits;
 
   bool windowed(std::uint32_t layer) const noexcept {
@@ -69,5 +77,8 @@ struct llama_config {
 // rotary scaling or another feature that we do not compute; corrupt: a missing or impossible number
 // (every field is bounded, heads % kv_heads == 0, head_dim even, ...). The message names the key.
 base::result<llama_config> read_llama_config(const gguf_file& file);
+
+// invalid_argument: one of them is outside the vocabulary.
+base::result<> check_ids(const llama_config& config, std::span<const token_id> ids);
 
 }  // namespace dlls::model

@@ -26,9 +26,7 @@ base::result<> check_request(
                            "the tokenizer has {} tokens, the model's embedding {}",
                            vocabulary.vocab_size(), config.vocab)};
   if (request.prompt.empty()) return refuse("the prompt is empty");
-  for (const auto id : request.prompt)
-    if (id < 0 || static_cast<std::uint32_t>(id) >= config.vocab)
-      return refuse(fmt::format("token {} is outside the vocabulary of {}", id, config.vocab));
+  if (auto checked = check_ids(config, request.prompt); !checked) return checked;
   if (request.prompt.size() >= config.context)
     return error{
         errc::invalid_argument,
