@@ -145,9 +145,8 @@ void engine::admit() {
         waiting_, [&](const auto& a, const auto& b) { return before(*a, *b); });
     auto& m = **next;
     const auto shared = adopt(m);
-    const auto size = static_cast<std::uint32_t>(m.tokens().size());
-    const auto needed =
-        kv_pages_for(std::min(size + 1, m.tokens_max())) - kv_pages_for(m.cache.size());
+    const auto needed = kv_pages_for(static_cast<std::uint32_t>(m.tokens().size()) + 1) -
+                        kv_pages_for(m.cache.size());
     // A page each for those that run already, so that they don't have to give way at once.
     if (needed + running_.size() > pool_->available() && !running_.empty()) {
       m.cache.clear();

@@ -182,6 +182,24 @@ TEST_CASE("an architecture sets what it differs in from LLaMA, and nothing else"
   CHECK_FALSE(c.windowed(0));
 }
 
+TEST_CASE("a model file says how its embeddings are pooled") {
+  const auto pooled = [](const std::function<void(gguf_writer&)>& change) {
+    const test::temp_folder folder;
+    return read_llama_config(*file_with(folder, {"qwen3", change})).value().pooled;
+  };
+  CHECK(pooled([](gguf_writer&) {}) == pooling::mean);
+  const std::optional<pooling> expected[] = {
+      pooling::mean, pooling::mean, std::nullopt, pooling::last, std::nullopt};
+  for (std::uint32_t type = 0; type < 5; ++type) {
+    INFO("pooling_type " << type);
+    CHECK(pooled(set("qwen3.pooling_type", type)) == expected[type]);
+  }
+  const auto refused = load_with({"qwen3", set("qwen3.pooling_type", 5u)});
+  REQUIRE(refused.has_error());
+  CHECK(refused.error().code == errc::corrupt);
+  CHECK(refused.error().message.find("qwen3.pooling_type") != std::string::npos);
+}
+
 TEST_CASE("a factor without a type is linear, as files before the key had it") {
   const auto scaling = [](const std::function<void(gguf_writer&)>& change) {
     const test::temp_folder folder;

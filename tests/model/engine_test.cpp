@@ -5,68 +5,12 @@
 #include <map>
 
 #include "base/random.hpp"
-#include "kernels/parallel.hpp"
-#include "tests/support/answers.hpp"
+#include "tests/model/engine_fixture.hpp"
 
 namespace dlls::model {
 namespace {
 using base::errc;
-
-using test::answer;
-
-struct loaded : test::loaded_tiny_model {
-  explicit loaded(const test::tiny_model_options& options)
-      : loaded_tiny_model(options, activations::q8) {}
-  std::unique_ptr<engine> make(engine_limits limits, std::uint32_t pages = 1000) const {
-    limits.cache_bytes = pages * kv_pool::page_bytes(weights->config(), weights->kv_type());
-    return engine::make(weights, vocabulary, limits).value();
-  }
-};
-
-const test::tiny_model_options tiny{
-    .type = tensor_type::q4_1, .dim = 64, .heads = 4, .kv_heads = 2, .context = 2048};
-
-generation_request ask(std::vector<token_id> prompt, std::uint32_t max_tokens) {
-  generation_request request;
-  request.prompt = std::move(prompt);
-  request.max_tokens = max_tokens;
-  request.how.temperature = 0;
-  request.ignore_end = true;
-  return request;
-}
-
-std::vector<token_id> prompt_of(std::size_t n, std::uint64_t seed) {
-  base::random_source random(seed);
-  std::vector<token_id> made(n);
-  for (auto& id : made) id = static_cast<token_id>(random.below(280));
-  return made;
-}
-
-engine::sequence_id add(
-    engine& e, const generation_request& request, const std::string& owner = "a") {
-  return e.add(e.begin(request).value(), owner).value();
-}
-
-// One step; what it made is added to `seen`.
-std::size_t step(engine& e, std::map<engine::sequence_id, answer>& seen) {
-  kernels::thread_pool pool(2);
-  const auto made = e.step(pool);
-  for (const auto& one : made) {
-    auto& a = seen[one.who];
-    a.text += one.delta.text;
-    a.tokens.push_back(one.delta.token);
-    a.reason = one.reason;
-  }
-  return made.size();
-}
-
-std::map<engine::sequence_id, answer> run(engine& e) {
-  std::map<engine::sequence_id, answer> seen;
-  while (!e.idle()) step(e, seen);
-  return seen;
-}
-
-}  // namespace
+using namespace test;
 
 TEST_CASE("answers made together are those made alone, whatever comes, goes and gives way") {
   const loaded on(tiny);
@@ -81,7 +25,7 @@ TEST_CASE("answers made together are those made alone, whatever comes, goes and 
     limits.waiting_max = 100;
     const auto e = on.make(limits, pages);
     std::map<engine::sequence_id, generation_request> asked;
-    std::map<engine::sequence_id, answer> seen;
+    engine_answers seen;
     int to_come = 25;
     while (to_come > 0 || !e->idle()) {
       if (to_come > 0 && (e->idle() || random.below(3) == 0)) {
@@ -127,7 +71,7 @@ TEST_CASE("answers made together are those made alone, whatever comes, goes and 
 TEST_CASE("a long prompt does not keep running answers waiting") {
   const loaded on(tiny);
   const auto e = on.make({.running_max = 4});
-  std::map<engine::sequence_id, answer> seen;
+  engine_answers seen;
   const auto talking = add(*e, ask(prompt_of(5, 1), 60));
   step(*e, seen);
   const auto longest = add(*e, ask(prompt_of(1500, 2), 4));
@@ -183,7 +127,7 @@ TEST_CASE("a conversation goes on where it stood") {
 TEST_CASE("one owner's many prompts don't keep another's waiting") {
   const loaded on(tiny);
   const auto e = on.make({.running_max = 2});
-  std::map<engine::sequence_id, answer> seen;
+  engine_answers seen;
   std::vector<engine::sequence_id> crowd;
   for (std::uint64_t i = 0; i < 12; ++i)
     crowd.push_back(add(*e, ask(prompt_of(40, i), 10), "crowd"));
@@ -217,7 +161,7 @@ TEST_CASE("a full queue refuses early and says when to try again") {
   REQUIRE(refused.has_error());
   CHECK(refused.error().code == errc::resource_exhausted);
   CHECK(refused.error().hint.find("try again in about") != std::string::npos);
-  std::map<engine::sequence_id, answer> seen;
+  engine_answers seen;
   step(*e, seen);  // one has begun
   CHECK(e->add(e->begin(ask(prompt_of(40, 1), 10)).value(), "a"));
   CHECK(e->backlog().count() > 0);
@@ -249,7 +193,7 @@ TEST_CASE("what can never fit is refused with both numbers, what need not end is
 TEST_CASE("a cancelled sequence is gone before the next step, in whatever phase") {
   const loaded on(tiny);
   const auto e = on.make({.running_max = 1});
-  std::map<engine::sequence_id, answer> seen;
+  engine_answers seen;
   const auto in_prompt = add(*e, ask(prompt_of(500, 1), 50));
   const auto waiting = add(*e, ask(prompt_of(30, 2), 5));
   const auto last = add(*e, ask(prompt_of(30, 3), 5));
@@ -269,4 +213,5 @@ TEST_CASE("a cancelled sequence is gone before the next step, in whatever phase"
   CHECK(seen[last].tokens.size() == 1);
 }
 
+}  // namespace
 }  // namespace dlls::model
