@@ -331,12 +331,12 @@ void engine::choose(kernels::thread_pool& pool) {
 
 void engine::pool_hidden() {
   for (std::size_t i = 0; i < parts_.size(); ++i) {
-    auto* e = in_part_[i]->embedding();
+    auto& m = *in_part_[i];
+    auto* e = m.embedding();
     if (e == nullptr) continue;
     e->accept(parts_[i].hidden);
-    if (e->finished())
-      outputs_.push_back(
-          {in_part_[i]->who, {}, finish_reason::stop, {e->prompt_size(), 0}, e->vector()});
+    if (m.left() == 0)
+      outputs_.push_back({m.who, {}, finish_reason::stop, {e->prompt_size(), 0}, e->vector()});
   }
 }
 
