@@ -79,23 +79,6 @@ bool engine::member::wants_all_rows() const {
   return e != nullptr && e->how() == pooling::mean;
 }
 
-std::span<const token_id> engine::member::tokens() const {
-  return std::visit([](const auto& w) { return w.tokens(); }, what);
-}
-std::uint32_t engine::member::prompt_size() const {
-  return std::visit([](const auto& w) { return w.prompt_size(); }, what);
-}
-std::uint32_t engine::member::tokens_max() const {
-  return std::visit([](const auto& w) { return w.tokens_max(); }, what);
-}
-bool engine::member::finished() const {
-  return std::visit([](const auto& w) { return w.finished(); }, what);
-}
-bool engine::member::wants_all_rows() const {
-  const auto* e = std::get_if<model::embedding>(&what);
-  return e != nullptr && e->how() == pooling::mean;
-}
-
 std::uint64_t engine::cache_tokens() const noexcept {
   return std::uint64_t{pool_->pages()} * kv_page_tokens;
 }
