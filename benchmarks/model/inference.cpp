@@ -1,14 +1,18 @@
 // How many tokens a second: prefill of a long prompt, and decoding after it.
 //
 //     bench_inference MODEL [threads=2] [prefill=512] [decode=64] [rounds=3] [seed=1] [exact=0]
-//         [cache=f16]
+//         [cache=f16] [roofline=0]
 //
-// cache: the key-value cache's element types, in turns: cache=f16,q8_0. One line a round,
-// `key=value` pairs; benchmarks/model/inference.py runs it in turn with llama.cpp.
+// cache: the key-value cache's element types, in turns: cache=f16,q8_0. roofline=1: also how fast
+// these threads read memory, and which part of that decoding reads: every weight once a token, and
+// the keys and values of all positions before it. One line a round, `key=value` pairs;
+// benchmarks/model/inference.py runs it in turn with llama.cpp.
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
+#include <cstring>
 #include <ctime>
 #include <string>
 #include <string_view>
@@ -17,6 +21,7 @@
 #include "base/random.hpp"
 #include "benchmarks/model/settings.hpp"
 #include "kernels/dispatch.hpp"
+#include "kernels/memory.hpp"
 #include "kernels/parallel.hpp"
 #include "model/gguf.hpp"
 #include "model/llama.hpp"
@@ -28,6 +33,7 @@ namespace {
 
 struct settings {
   std::size_t threads = 2, prefill = 512, decode = 64, rounds = 3, seed = 1, exact = 0;
+  std::size_t roofline = 0;
   std::vector<model::tensor_type> caches;
 
   bool set(std::string_view argument) {
@@ -38,7 +44,8 @@ struct settings {
                    {"decode", &decode},
                    {"rounds", &rounds},
                    {"seed", &seed},
-                   {"exact", &exact}});
+                   {"exact", &exact},
+                   {"roofline", &roofline}});
   }
 
   bool set_caches(std::string_view names) {
@@ -68,6 +75,34 @@ duration duration_of(auto&& work) {
   return {wall.count(), static_cast<double>(std::clock() - ticks) / CLOCKS_PER_SEC};
 }
 
+// Bytes a second that the pool's threads read, each its own part of 96 MiB in large pages: the best
+// of some rounds, with the hardware fetching ahead and with the program doing so.
+using words = std::uint64_t __attribute__((vector_size(16), may_alias));
+double read_limit(kernels::thread_pool& pool) {
+  constexpr std::size_t bytes = 96u << 20, line = 64, ahead = 4096;
+  static kernels::huge_buffer memory(bytes);
+  std::memset(memory.data(), 1, bytes);
+  const auto share = bytes / pool.threads() / line * line;
+  std::atomic<std::uint64_t> all = 0;  // so that nothing is left out
+  double best = 0;
+  for (int i = 0; i < 16; ++i) {
+    const auto took = duration_of([&] {
+      kernels::parallel_for(pool, pool.threads(), 1, [&](std::size_t part, std::size_t) {
+        const auto* p = memory.data() + part * share;
+        words sum[4] = {};
+        for (std::size_t at = 0; at < share; at += line)
+          for (std::size_t w = 0; w < 4; ++w) {
+            if (w == 0 && i % 2) __builtin_prefetch(p + at + ahead);
+            sum[w] += *reinterpret_cast<const words*>(p + at + 16 * w);
+          }
+        for (const auto s : sum) all += s[0] + s[1];
+      });
+    });
+    best = std::max(best, static_cast<double>(share * pool.threads()) / took.wall_s);
+  }
+  return best;
+}
+
 void round(
     const model::llama& llama, model::tensor_type cache_type, kernels::thread_pool& pool,
     const settings& s) {
@@ -91,11 +126,22 @@ void round(
   };
   fmt::print(
       "kernels={} cache={} threads={} prefill={} prefill_per_s={:.1f} prefill_per_cpu_s={:.1f} "
-      "decode={} "
-      "decode_per_s={:.1f} decode_per_cpu_s={:.1f}\n",
+      "decode={} decode_per_s={:.1f} decode_per_cpu_s={:.1f}",
       kernels::name(kernels::active()), model::name(cache_type), pool.threads(), s.prefill,
       rate(s.prefill, prefill.wall_s), rate(s.prefill, prefill.processor_s), s.decode,
       rate(s.decode, decode.wall_s), rate(s.decode, decode.processor_s));
+  if (s.roofline != 0) {
+    const auto positions = static_cast<double>(s.prefill) + static_cast<double>(s.decode) / 2;
+    const auto position_bytes =
+        static_cast<double>(model::kv_pool::page_bytes(c, model::element_of(cache_type))) /
+        model::kv_page_tokens;
+    const auto bytes = static_cast<double>(llama.bytes()) + positions * position_bytes;
+    const auto limit = read_limit(pool);
+    fmt::print(
+        " read_limit_gb_per_s={:.1f} decode_of_limit={:.2f}", limit / 1e9,
+        bytes * rate(s.decode, decode.wall_s) / limit);
+  }
+  fmt::print("\n");
   std::fflush(stdout);
 }
 

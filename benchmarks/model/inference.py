@@ -3,9 +3,11 @@
 
     benchmarks/model/inference.py MODEL [--program build/release/bin/bench_inference] [--rounds 5]
     benchmarks/model/inference.py MODEL --threads 2 --busy 1     while another process computes
+    benchmarks/model/inference.py MODEL --prefill 1024 --cache q8_0 [--peer-flash] [--peer-cache q8_0]
 
 Installs llama-cpp-python from PyPI, built for this machine, into .cache/llama-cpp (minutes, once).
-Prints machine, seed, every round's figures, medians and ratios.
+Prints machine, seed, every round's figures, medians and ratios, and which part of what these threads
+can read from memory our decoding reads.
 """
 import argparse
 import os
@@ -19,6 +21,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".cache" / "llama-cpp"
 PEER = "llama-cpp-python==0.3.36"
+GGML_TYPES = {"f16": 1, "q8_0": 8}
 BATCH = 512  # tokens in a call of llama_decode, its default
 
 
@@ -38,13 +41,14 @@ def install_peer(script=__file__):
 class llama_cpp_peer:
     """The C interface, so that no Python stands between two tokens but one call and an argmax."""
 
-    def __init__(self, model, threads, context):
+    def __init__(self, model, threads, context, flash=False, cache="f16"):
         import ctypes
         import llama_cpp
         self.api, self.ctypes = llama_cpp, ctypes
         self.llama = llama_cpp.Llama(
             model_path=model, n_ctx=context, n_batch=BATCH, n_threads=threads,
-            n_threads_batch=threads, verbose=False)
+            n_threads_batch=threads, flash_attn=flash, type_k=GGML_TYPES[cache], type_v=GGML_TYPES[cache],
+            verbose=False)
         self.context = self.llama._ctx.ctx
         self.vocab = self.llama.n_vocab()
 
@@ -78,12 +82,14 @@ def rates(tokens, start, end):
     return tuple(tokens / (b - a) for a, b in zip(start, end))
 
 
-def ours(program, model, threads, prefill, decode, seed):
+def ours(options, threads):
     out = subprocess.run(
-        [program, model, f"threads={threads}", f"prefill={prefill}", f"decode={decode}",
-         "rounds=2", f"seed={seed}"], check=True, capture_output=True, text=True).stdout
+        [options.program, options.model, f"threads={threads}", f"prefill={options.prefill}",
+         f"decode={options.decode}", "rounds=2", f"seed={options.seed}", f"cache={options.cache}",
+         "roofline=1"], check=True, capture_output=True, text=True).stdout
     fields = dict(part.split("=") for part in out.splitlines()[-1].split())  # the first warms up
     figures = [f"{phase}_per_{unit}" for phase in ("prefill", "decode") for unit in ("s", "cpu_s")]
+    figures += ["decode_of_limit", "read_limit_gb_per_s"]
     return tuple(float(fields[name]) for name in figures), fields["kernels"]
 
 
@@ -96,15 +102,15 @@ def machine():
 
 def compare(options, threads):
     import random
-    peer = llama_cpp_peer(options.model, threads, options.prefill + options.decode + 8)
+    peer = llama_cpp_peer(options.model, threads, options.prefill + options.decode + 8,
+                          options.peer_flash, options.peer_cache)
     chance = random.Random(options.seed)
     prompt = [chance.randrange(peer.vocab) for _ in range(options.prefill)]
     peer.round(prompt, 4)  # warms up
     rounds = []
     for number in range(options.rounds):
         theirs = peer.round(prompt, options.decode)
-        mine, kernels = ours(options.program, options.model, threads, options.prefill,
-                             options.decode, options.seed)
+        mine, kernels = ours(options, threads)
         rounds.append((mine, theirs))
         print(f"  threads {threads} round {number + 1}: prefill {mine[0]:.0f} / {theirs[0]:.0f}, "
               f"decode {mine[2]:.1f} / {theirs[2]:.1f}", flush=True)
@@ -114,6 +120,8 @@ def compare(options, threads):
         mine, theirs = (statistics.median(r[side][index] for r in rounds) for side in (0, 1))
         print(f"threads {threads}, {kernels}: {what}: {mine:.1f} against {theirs:.1f} tok/s, "
               f"{mine / theirs:.2f}x")
+    part, limit = (statistics.median(r[0][index] for r in rounds) for index in (4, 5))
+    print(f"threads {threads}: decoding reads {part:.0%} of the {limit:.0f} GB/s that memory gives")
 
 
 def main():
@@ -127,6 +135,9 @@ def main():
     parse.add_argument("--decode", type=int, default=64)
     parse.add_argument("--rounds", type=int, default=5)
     parse.add_argument("--seed", type=int, default=1)
+    parse.add_argument("--cache", default="f16", help="type of our key-value cache: f16 or q8_0")
+    parse.add_argument("--peer-cache", default="f16", choices=GGML_TYPES)
+    parse.add_argument("--peer-flash", action="store_true", help="llama.cpp's flash attention")
     parse.add_argument("--busy", type=int, default=0, help="processes that compete for the cores")
     options = parse.parse_args()
     if pathlib.Path(sys.prefix) != ENVIRONMENT:
