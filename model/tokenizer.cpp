@@ -91,6 +91,12 @@ std::vector<token_id> tokenizer::encode_prompt(std::span<const text_part> parts)
   return ids;
 }
 
+std::vector<token_id> tokenizer::encode_document(std::string_view text) const {
+  auto ids = encode_prompt(text, false);
+  if (parts_->add_eos && parts_->eos != no_token) ids.push_back(parts_->eos);
+  return ids;
+}
+
 std::string tokenizer::decode(std::span<const token_id> ids, bool with_special) const {
   std::string text;
   bool fresh = parts_->encoder->adds_space();

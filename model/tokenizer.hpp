@@ -46,6 +46,9 @@ class tokenizer {
   // What a model wants to see: bos() first if add_bos(), then encode().
   std::vector<token_id> encode_prompt(std::string_view text, bool parse_special) const;
   std::vector<token_id> encode_prompt(std::span<const text_part> parts) const;
+  // A text that nothing follows, without special tokens in it: as a prompt, and eos() last where
+  // the file asks for it (tokenizer.ggml.add_eos_token; models that were trained to embed do).
+  std::vector<token_id> encode_document(std::string_view text) const;
 
   // The text of a sequence. Bytes as they come: may be no UTF-8 where the ids cut a character.
   // Special tokens give nothing unless `with_special`.

@@ -101,6 +101,9 @@ base::result<std::shared_ptr<const tokenizer>> tokenizer::from(const gguf_file& 
   const auto add_bos = file.get_bool("tokenizer.ggml.add_bos_token", customary);
   if (!add_bos) return add_bos.error();
   made->add_bos = *add_bos;
+  const auto add_eos = file.get_bool("tokenizer.ggml.add_eos_token", false);
+  if (!add_eos) return add_eos.error();
+  made->add_eos = *add_eos;
 
   made->pieces.reserve(size);
   for (std::size_t i = 0; i < size; ++i) {

@@ -84,7 +84,7 @@ struct tokenizer::parts {
   special_finder specials;
   std::vector<token_id> end_tokens;  // sorted
   token_id bos = no_token, eos = no_token, unknown = no_token, padding = no_token;
-  bool add_bos = false;
+  bool add_bos = false, add_eos = false;
 };
 
 }  // namespace dlls::model

@@ -173,6 +173,15 @@ TEST_CASE("the begin-of-text token leads a prompt exactly when the model wants i
   CHECK(with.value()->encode_prompt("x", false).front() == 1);
 }
 
+TEST_CASE("the end-of-text token ends a document exactly when the model wants it, never a prompt") {
+  CHECK(tiny()->encode_document("x") == tiny()->encode_prompt("x", false));
+  const auto with =
+      tiny_with([](gguf_writer& out) { out.set_bool("tokenizer.ggml.add_eos_token", true); });
+  CHECK(with.value()->encode_document("x").back() == 2);
+  CHECK(with.value()->encode_document("").size() == 1);
+  CHECK(with.value()->encode_prompt("x", false) == tiny()->encode_prompt("x", false));
+}
+
 TEST_CASE("a vocabulary that contradicts itself is refused") {
   auto refusal = [](const std::function<void(gguf_writer&)>& change) {
     const auto made = tiny_with(change);
