@@ -56,8 +56,8 @@ result<prepared_texts> prepare(model_cache& models, const embed& order) {
         .about("dimensions");
   prepared_texts made{*on, {}};
   for (const auto& text : order.texts) {
-    auto one = model::embedding::begin(
-        config, {(*on)->vocabulary->encode_document(text), std::nullopt});
+    auto one =
+        model::embedding::begin(config, {(*on)->vocabulary->encode_document(text), std::nullopt});
     if (!one) return one.error().about("input");
     made.texts.push_back(std::move(*one));
   }
