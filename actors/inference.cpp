@@ -27,6 +27,15 @@ namespace {
 
 // Of one request, at the engine.
 constexpr std::size_t texts_at_once = 16;
+// Of an answer, in one piece, about: also one that nobody reads along with has to fit frames.
+constexpr std::size_t piece_bytes = 64u << 10;
+
+std::size_t wire_bytes(const token_info& info) {
+  constexpr std::size_t numbers = 16;
+  auto bytes = numbers + info.text.size();
+  for (const auto& one : info.top) bytes += numbers + one.text.size();
+  return bytes;
+}
 
 struct prepared_answer {
   std::shared_ptr<const loaded_model> on;
@@ -96,7 +105,7 @@ class inference::seat final : public guest {
 
   // Whether there is something to send; if not, whoever waits is woken when there is.
   bool has_piece(time_point now) const {
-    return failed_ || !piece_.finish_reason.empty() ||
+    return failed_ || !piece_.finish_reason.empty() || pending_bytes_ >= piece_bytes ||
            (stream_ && !(piece_.text.empty() && piece_.calls.empty()) &&
             now - sent_ >= stream_piece_every);
   }
@@ -104,13 +113,17 @@ class inference::seat final : public guest {
   piece take(time_point now) {
     if (failed_) throw failure(std::move(*failed_));
     sent_ = now;
+    pending_bytes_ = 0;
     return std::exchange(piece_, {});
   }
 
   void hear(const model::engine::output& made, time_point now) override {
     take(reader_.add(made.delta.text));
-    if (with_logprobs_ && !vocabulary().is_end(made.delta.token))
+    pending_bytes_ += made.delta.text.size();
+    if (with_logprobs_ && !vocabulary().is_end(made.delta.token)) {
       piece_.logprobs.push_back(describe(vocabulary(), made.delta));
+      pending_bytes_ += wire_bytes(piece_.logprobs.back());
+    }
     if (made.reason != model::finish_reason::none) {
       take(reader_.finish());
       const bool stopped = made.reason == model::finish_reason::stop;
@@ -141,6 +154,7 @@ class inference::seat final : public guest {
   bool stream_, with_logprobs_, parallel_;
   bool called_ = false;
   actors::piece piece_;
+  std::size_t pending_bytes_ = 0;
   time_point sent_{};  // the first piece goes at once
   std::optional<error> failed_;
   std::optional<runtime::resolver<bool>> wake_;

@@ -274,7 +274,7 @@ struct watch {
 // Answered by pieces, until the last: whoever unsubscribes stops the generation.
 struct generate {
   generation_spec spec;
-  bool stream = false;  // else one piece brings all
+  bool stream = false;  // else as few pieces as fit frames
   std::string owner;    // whom it is for: owners take turns
   generate() = default;
 };

@@ -19,10 +19,12 @@ namespace {
 struct ear final : gateway::generation_sink {
   std::string text;
   std::vector<gateway::tool_call> calls;
+  std::size_t pieces = 0, logprobs = 0;
   std::string reason;
   std::optional<base::error> why;
   void delta(gateway::token_delta piece) override {
     text += piece.text;
+    ++pieces, logprobs += piece.logprobs.size();
     calls.insert(calls.end(), piece.calls.begin(), piece.calls.end());
   }
   void done(gateway::generate_done end) override { reason = end.finish_reason; }
@@ -47,13 +49,14 @@ class listener final : public caf::event_based_actor {
 
 constexpr std::uint32_t tokens_asked = 24;
 
-std::shared_ptr<ear> ask(world& w, std::uint64_t request, actors::generation_spec spec) {
+std::shared_ptr<ear> ask(
+    world& w, std::uint64_t request, actors::generation_spec spec, bool stream = true) {
   auto listening = std::make_shared<ear>();
   struct actors::start_generation order;  // not the function that starts a job of that kind
   order.request = request;
   order.spec = std::move(spec);
   order.spec.seed = 7;
-  order.stream = true;
+  order.stream = stream;
   order.sink = listening;
   caf::anon_send(w.cloud(), order);
   w.settle();
@@ -250,6 +253,26 @@ TEST_CASE("a required call crosses the link as a call, not as text") {
   const auto wrong = ask(w, 5, spec)->why.value();
   CHECK(wrong.code == errc::invalid_argument);
   CHECK(wrong.param == "tools[0].function.name");
+}
+
+TEST_CASE("an answer that nobody reads along with comes in few pieces, none too large to travel") {
+  world w{seed_or(29)};
+  auto& home = w.add_node("home");
+  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf", {.context = 2048}));
+  restart(w, home);
+  actors::generation_spec spec;
+  spec.model = "tiny";
+  spec.prompt = "hello";
+  spec.temperature = 0;
+  spec.logit_bias = {{0, -100}, {2, -100}};  // it goes on
+  spec.tokens_max = 600;
+  CHECK(ask(w, 1, spec, false)->pieces == 1);
+  spec.logprobs = 20;
+  const auto probed = ask(w, 2, spec, false);
+  CHECK(probed->reason == "length");
+  CHECK(probed->logprobs == 600);
+  CHECK(probed->pieces > 2);
+  CHECK(probed->pieces < 20);
 }
 
 TEST_CASE("texts are embedded in their order, many more than are computed at once") {
