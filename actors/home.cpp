@@ -97,6 +97,9 @@ result<> home::parts::open_stores() {
   auto artifacts = ledger::artifact_store::open(options.state / "artifacts");
   if (!artifacts) return artifacts.error();
   services.artifacts = std::make_shared<ledger::artifact_store>(std::move(*artifacts));
+  constexpr unsigned threads_max = 1024;
+  if (options.threads > threads_max)
+    return error{errc::invalid_argument, fmt::format("at most {} threads", threads_max)};
   const auto threads =
       options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   services.compute = std::make_shared<kernels::thread_pool>(threads);

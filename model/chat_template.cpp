@@ -73,7 +73,8 @@ base::result<> check(
   const auto refuse = [](std::string why) { return error{errc::invalid_argument, std::move(why)}; };
   if (messages.empty()) return refuse("a conversation needs at least one message");
   bool tools = !offered.empty();
-  for (const auto& m : messages) {
+  for (std::size_t i = 0; i < messages.size(); ++i) {
+    const auto& m = messages[i];
     if (m.role != "system" && m.role != "user" && m.role != "assistant" && m.role != "tool")
       return refuse(fmt::format("a message has the role '{}'", base::clip_utf8(m.role, 64)));
     tools |= m.role == "tool" || !m.tool_calls.empty();
@@ -83,7 +84,8 @@ base::result<> check(
       boost::json::error_code ec;
       const auto arguments = boost::json::parse(call.arguments, ec);
       if (ec || !arguments.is_object())
-        return refuse("the arguments of a tool call are no JSON object");
+        return refuse(fmt::format("the arguments of a call of '{}' are no JSON object", call.name))
+            .about(fmt::format("messages[{}].tool_calls", i));
     }
   }
   if (tools && style.tools == tool_form::none)

@@ -40,10 +40,13 @@ base::result<chat_tool> read_tool(const json::value& from, const std::string& at
       python_json(*inner),
       "",
       false};
-  if (const auto* parameters = function->if_contains("parameters")) {
-    if (!parameters->is_object())
+  if (const auto* parameters = function->if_contains("parameters");
+      parameters && !parameters->is_null()) {
+    const auto* schema = parameters->if_object();
+    const auto* kind = schema ? schema->if_contains("type") : nullptr;
+    if (!schema || (kind && *kind != json::value("object")))
       return bad_tools(
-          fmt::format("the parameters of '{}' are no JSON schema", made.name),
+          fmt::format("the parameters of '{}' are no JSON schema of an object", made.name),
           at + ".function.parameters");
     made.parameters = json::serialize(*parameters);
   }

@@ -38,11 +38,11 @@ base::result<std::unique_ptr<engine>> engine::make(
   const auto most = std::uint64_t{kv_pages_for(model->config().context)} * (limits.running_max + 1);
   const auto pages = std::min(limits.cache_bytes / page, most);
   const error none{
-      errc::resource_exhausted,
+      errc::failed_precondition,
       fmt::format(
           "a key-value cache of {} KiB, of which {} tokens of this model take {}",
           limits.cache_bytes >> 10, kv_page_tokens, page >> 10),
-      "give the engine more memory"};
+      "raise cache_mib of the node"};
   if (pages == 0) return none;
   try {
     auto pool =
@@ -50,7 +50,7 @@ base::result<std::unique_ptr<engine>> engine::make(
     return std::unique_ptr<engine>(
         new engine(std::move(model), std::move(vocabulary), limits, std::move(pool)));
   } catch (const std::bad_alloc&) {
-    return none;
+    return error{errc::resource_exhausted, "not enough memory for the model's cache"};
   }
 }
 
@@ -103,7 +103,8 @@ base::result<engine::sequence_id> engine::add(work what, const std::string& owne
             "{} {} tokens, the memory for this model holds {}",
             added->answer() ? "prompt and answer may take" : "the input takes", tokens,
             cache_tokens()),
-        added->answer() ? "ask for fewer tokens" : "shorten the input"};
+        added->answer() ? "ask for fewer tokens, or raise cache_mib of the node"
+                        : "shorten the input, or raise cache_mib of the node"};
   for (const auto& m : waiting_) tokens += m->tokens_to_go();
   if (waiting_.size() >= limits_.waiting_max ||
       (!waiting_.empty() && tokens > limits_.waiting_tokens_max))

@@ -121,9 +121,9 @@ struct part {
 class compiler {
  public:
   compiler(
-      const json::value& root, const json_schema_limits& limits, grammar_builder& to,
-      const json_rules& rules)
-      : limits_(limits), root_(root), to_(to), rules_(rules) {}
+      const json::value& root, const json_schema_limits& limits, unknown_keywords unknown,
+      grammar_builder& to, const json_rules& rules)
+      : limits_(limits), unknown_(unknown), root_(root), to_(to), rules_(rules) {}
 
   grammar_state compile() {
     const auto start = rule({&root_, "#", 0});
@@ -152,8 +152,12 @@ class compiler {
       const part& of, std::size_t& spent, std::size_t more, std::size_t most,
       std::string_view what) const;
   void alone(const part& of, std::string_view keyword) const;
+  void unknown(const part& of, std::string_view what) const {
+    if (unknown_ == unknown_keywords::refuse) of.unsupported(what);
+  }
 
   const json_schema_limits& limits_;
+  const unknown_keywords unknown_;
   const json::value& root_;
   grammar_builder& to_;
   const json_rules& rules_;
@@ -174,7 +178,7 @@ void compiler::alone(const part& of, std::string_view keyword) const {
   for (const auto& member : of.schema->get_object()) {
     const auto name = view(member.key());
     if (name != keyword && std::ranges::find(annotations, name) == annotations.end())
-      of.unsupported(fmt::format("'{}' beside '{}'", name, keyword));
+      unknown(of, fmt::format("'{}' beside '{}'", name, keyword));
   }
 }
 
@@ -201,7 +205,7 @@ void compiler::add(const part& of, grammar_state start) {
     const auto name = view(member.key());
     if (std::ranges::find(annotations, name) == annotations.end() &&
         std::ranges::find(constraints, name) == constraints.end())
-      of.unsupported(fmt::format("'{}'", name));
+      unknown(of, fmt::format("'{}'", name));
   }
   if (of.find("enum") || of.find("const")) return add_values(of, start);
   const auto types = types_of(of);
@@ -212,7 +216,10 @@ void compiler::add(const part& of, grammar_state start) {
 void compiler::add_reference(const part& of, grammar_state start) {
   alone(of, "$ref");
   const auto* text = of.find("$ref")->if_string();
-  if (!text || !text->starts_with('#')) of.unsupported("a '$ref' that does not begin with '#'");
+  if (!text || !text->starts_with('#')) {
+    unknown(of, "a '$ref' that does not begin with '#'");
+    return to_.call(start, rules_.any, rules_.end);
+  }
   const auto place = view(*text).substr(1);
   boost::system::error_code wrong;
   const auto* target = root_.find_pointer({place.data(), place.size()}, wrong);
@@ -234,7 +241,7 @@ void compiler::add_values(const part& of, grammar_state start) {
     if (const auto name = view(member.key());
         name != "enum" && name != "const" && name != "type" &&
         std::ranges::find(annotations, name) == annotations.end())
-      of.unsupported(fmt::format("'{}' beside 'enum' or 'const'", name));
+      unknown(of, fmt::format("'{}' beside 'enum' or 'const'", name));
   const auto types = types_of(of);
   const auto* only = of.find("const");
   const auto add_one = [&](const json::value& value) {
@@ -289,8 +296,10 @@ void compiler::add_type(const part& of, std::string_view type, grammar_state sta
 // Properties in their order, those not required perhaps not at all.
 void compiler::add_object(const part& of, grammar_state start) {
   if (const auto* more = of.find("additionalProperties"); more && *more != json::value(false))
-    of.unsupported("'additionalProperties' other than false");
+    unknown(of, "'additionalProperties' other than false");
   const auto* found = of.find("properties");
+  if (!found && unknown_ == unknown_keywords::pass_over)
+    return to_.call(start, rules_.object, rules_.end);
   const auto* names = of.list("required");
   if (!found && !of.find("additionalProperties") && (!names || names->empty()))
     return to_.call(start, rules_.object, rules_.end);
@@ -372,7 +381,7 @@ void compiler::add_array(const part& of, grammar_state start) {
 }  // namespace
 
 grammar_state add_json_schema(
-    grammar_builder& to, const json_rules& rules, std::string_view schema,
+    grammar_builder& to, const json_rules& rules, std::string_view schema, unknown_keywords unknown,
     const json_schema_limits& limits) {
   json::parse_options options;
   options.max_depth = parse_depth_max;
@@ -381,7 +390,7 @@ grammar_state add_json_schema(
   if (wrong)
     throw failure{error{errc::invalid_argument, "the schema is no JSON: " + wrong.message()}};
   try {
-    return compiler{root, limits, to, rules}.compile();
+    return compiler{root, limits, unknown, to, rules}.compile();
   } catch (const failure& why) {
     const auto& known = why.why().message;
     if (known.starts_with("schema")) throw;
@@ -394,7 +403,7 @@ base::result<grammar> json_schema_grammar(
   try {
     grammar_builder to{limits.states_max};
     const auto rules = add_json_rules(to);
-    const auto start = add_json_schema(to, rules, schema, limits);
+    const auto start = add_json_schema(to, rules, schema, unknown_keywords::refuse, limits);
     auto made = std::move(to).build(start);
     if (!made) return error{made.error().code, "schema at #: " + made.error().message};
     return made;

@@ -38,11 +38,14 @@ struct json_schema_limits {              // OpenAI's, but for the last three
 base::result<grammar> json_schema_grammar(
     std::string_view schema, const json_schema_limits& limits = {});
 
+// What becomes of the keywords that are refused above.
+enum class unknown_keywords { refuse, pass_over };
+
 // The same as a rule of a larger grammar, whose builder add_json_rules() went into first. Throws
 // base::failure; states_max is the builder's.
 grammar_state add_json_schema(
     grammar_builder& to, const json_rules& rules, std::string_view schema,
-    const json_schema_limits& limits = {});
+    unknown_keywords unknown = unknown_keywords::refuse, const json_schema_limits& limits = {});
 
 // The schema of "json_object" mode: any object.
 inline constexpr std::string_view any_json_object = R"({"type":"object"})";

@@ -41,11 +41,11 @@ constexpr std::string_view no_arguments = R"({"type":"object","properties":{}})"
 
 grammar_state add_arguments(
     grammar_builder& to, const json_rules& rules, const chat_tool& tool, std::size_t index) {
+  const auto schema = tool.parameters.empty() ? no_arguments : std::string_view{tool.parameters};
   try {
     return add_json_schema(
-        to, rules, tool.parameters.empty() ? no_arguments : std::string_view{tool.parameters});
+        to, rules, schema, tool.strict ? unknown_keywords::refuse : unknown_keywords::pass_over);
   } catch (const failure& why) {
-    if (why.why().code == errc::unsupported && !tool.strict) return rules.object;
     throw failure{why.why().about(fmt::format("tools[{}].function.parameters", index))};
   }
 }

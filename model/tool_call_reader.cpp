@@ -161,7 +161,8 @@ bool tool_call_reader::take_block(tool_answer& out, bool last) {
   const bool closed = behind.starts_with(block_close);
   if (front.state == json_front::whole && !closed && !last && block_close.starts_with(behind))
     return false;
-  auto some = front.state == json_front::whole && (closed || behind.empty())
+  // The answer may have been cut, or ended, within the marker.
+  auto some = front.state == json_front::whole && (closed || block_close.starts_with(behind))
                   ? read_calls(front.value)
                   : std::nullopt;
   if (some && !some->empty()) {

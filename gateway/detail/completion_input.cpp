@@ -86,7 +86,12 @@ std::vector<tool_call> read_calls(const object_reader& in, problem& first) {
       refuse_unsupported(one, "type", "the only tools of this server are functions");
     if (const auto function = one.object("function")) {
       call.name = function->required_text("name", schema_name_bytes_max);
-      call.arguments = function->required_text("arguments", base::limits::request_bytes_max);
+      if (!function->find("arguments"))
+        function->fail(
+            "arguments", "'" + function->path("arguments") + "' is required",
+            "missing_required_parameter");
+      call.arguments = function->text("arguments", base::limits::request_bytes_max).value_or("");
+      if (call.arguments.empty()) call.arguments = "{}";  // some models write nothing for nothing
     } else {
       one.fail(
           "function", "'" + one.path("function") + "' is required", "missing_required_parameter");
@@ -100,7 +105,8 @@ message read_message(const object_reader& in, problem& first) {
   message out;
   out.role = in.required_text("role", 32);
   if (!out.role.empty() && std::find(roles.begin(), roles.end(), out.role) == roles.end())
-    in.fail("role", "'" + out.role + "' is not a role; use system, user or assistant");
+    in.fail(
+        "role", "'" + out.role + "' is not a role; use system, developer, user, assistant or tool");
   refuse_non_empty(in, "function_call");
   out.tool_calls = read_calls(in, first);
   if (!out.tool_calls.empty() && out.role != "assistant")

@@ -36,7 +36,7 @@ std::vector<std::string> read_texts(const object_reader& in) {
     const auto* text = one.if_string();
     if (!text)
       in.fail(
-          place, "'" + place + "' must be text; token ids are not supported",
+          place, "'" + place + "' must be text: each model has token ids of its own",
           "unsupported_parameter");
     else if (text->empty())
       in.fail(place, "'" + place + "' is empty");

@@ -325,14 +325,19 @@ TEST_CASE("tools, their choice and earlier calls reach the backend") {
   CHECK(g.messages[1].tool_calls[0].name == "f");
   CHECK(g.messages[1].tool_calls[0].arguments == "{\"a\":1}");
   CHECK(g.messages[2].tool_call_id == "c1");
+  const auto empty = R"({"model":"tiny","messages":[{"role":"user","content":"x"},
+    {"role":"assistant","tool_calls":[{"id":"c1","type":"function",
+      "function":{"name":"f","arguments":""}}]}]})";
+  REQUIRE(ask(backend, "POST", chat, {empty}).status == 200);
+  CHECK(backend.generations().back().messages[1].tool_calls[0].arguments == "{}");
   const std::string tools = R"(,"tools":[{"type":"function","function":{"name":"f"}}])";
   ask(backend, "POST", chat, {chat_body(tools)});
   ask(backend, "POST", chat, {chat_body(tools + R"(,"tool_choice":"required")")});
   ask(backend, "POST", chat, {chat_body(tools + R"(,"tool_choice":"none")")});
   const auto all = backend.generations();
-  CHECK((!all[1].call_required && all[1].parallel_calls && !all[1].tools.empty()));
-  CHECK((all[2].call_required && all[2].call_name.empty()));
-  CHECK(all[3].tools.empty());
+  CHECK((!all[2].call_required && all[2].parallel_calls && !all[2].tools.empty()));
+  CHECK((all[3].call_required && all[3].call_name.empty()));
+  CHECK(all[4].tools.empty());
 }
 
 TEST_CASE("a model's calls come as OpenAI's objects, whole or in chunks") {

@@ -40,6 +40,7 @@ TEST_CASE("tools are read from OpenAI's form and written in Python's") {
       read[1].indented ==
       "{\n    \"type\": \"function\",\n    \"function\": {\n        \"name\": \"clock\"\n    }\n}");
   CHECK(parse_chat_tools("[]")->empty());
+  CHECK(parse_chat_tools(R"([{"type":"function","function":{"name":"x","parameters":null}}])"));
 }
 
 TEST_CASE("tools that are none are refused") {
@@ -54,7 +55,8 @@ TEST_CASE("tools that are none are refused") {
         R"([{"type":"function","function":{"name":""}}])",
         R"([{"type":"function","function":{"name":"a b"}}])",
         R"([{"type":"function","function":{"name":7}}])",
-        R"([{"type":"function","function":{"name":"x","parameters":[]}}])"}) {
+        R"([{"type":"function","function":{"name":"x","parameters":[]}}])",
+        R"([{"type":"function","function":{"name":"x","parameters":{"type":"string"}}}])"}) {
     INFO(bad);
     const auto read = parse_chat_tools(bad);
     REQUIRE_FALSE(read);

@@ -197,7 +197,7 @@ TEST_CASE("what can never fit is refused with both numbers, what need not end is
   CHECK(run(*e)[who].tokens.size() == 92);
   CHECK(
       engine::make(on.weights, on.vocabulary, {.cache_bytes = 100}).error().code ==
-      errc::resource_exhausted);
+      errc::failed_precondition);
 }
 
 TEST_CASE("a cache of 8 bits takes half the memory, and whole blocks of a head") {

@@ -62,20 +62,29 @@ TEST_CASE("a required call is one of the functions offered, with arguments of it
     CHECK_FALSE(accepts(made, text));
 }
 
-TEST_CASE("a schema past the grammar is any object, unless it is strict") {
-  const auto loose = tools(with_parameters(R"({"type":"string","pattern":"a+"})", false));
-  const auto made = required_tool_call(tool_form::llama3, loose).value();
-  CHECK(accepts(made, R"({"name": "f", "parameters": {"x": [1]}})"));
-  CHECK_FALSE(accepts(made, R"({"name": "f", "parameters": 1})"));
-  const auto strict = tools(with_parameters(R"({"type":"string","pattern":"a+"})", true));
-  const auto refused = required_tool_call(tool_form::llama3, strict);
+TEST_CASE("keywords past the grammar are passed over, unless the function is strict") {
+  const std::string schema =
+      R"({"type":"object","required":["when","n"],"additionalProperties":true,"properties":{)"
+      R"("when":{"type":"string","format":"date"},"n":{"type":"integer","minimum":1},)"
+      R"("more":{"type":"object","additionalProperties":{"type":"string"}}}})";
+  const auto made =
+      required_tool_call(tool_form::llama3, tools(with_parameters(schema, false))).value();
+  const auto call = [](std::string arguments) {
+    return R"({"name": "f", "parameters": )" + arguments + "}";
+  };
+  CHECK(accepts(made, call(R"({"when":"today","n":0})")));
+  CHECK(accepts(made, call(R"({"when":"today","n":0,"more":{"x":[1]}})")));
+  CHECK_FALSE(accepts(made, call(R"({"when":"today"})")));
+  CHECK_FALSE(accepts(made, call(R"({"when":"today","n":"0"})")));
+  CHECK_FALSE(accepts(made, call(R"({"other":1})")));
+  const auto refused = required_tool_call(tool_form::llama3, tools(with_parameters(schema, true)));
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == errc::unsupported);
   CHECK(refused.error().param == "tools[0].function.parameters");
 }
 
 TEST_CASE("what cannot be required is refused") {
-  const auto wrong = tools(with_parameters(R"({"type":"nothing"})", false));
+  const auto wrong = tools(with_parameters(R"({"properties":7})", false));
   const auto refused = required_tool_call(tool_form::llama3, wrong);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == errc::invalid_argument);

@@ -70,6 +70,7 @@ TEST_CASE("calls between markers are taken out of an answer") {
       R"(|get_weather({"city":"Oslo"})|clock({}))");
   // The model stopped early, or wrote its arguments as a string.
   CHECK(parsed(form, "<tool_call>" + one) == R"(|get_weather({"city":"Oslo"}))");
+  CHECK(parsed(form, "<tool_call>" + one + "\n</tool") == R"(|get_weather({"city":"Oslo"}))");
   CHECK(
       parsed(form, R"(<tool_call>{"name":"clock","arguments":"{\"a\":1}"}</tool_call>)") ==
       R"(|clock({"a":1}))");
