@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "actors/wire_json.hpp"
 #include "runtime/ask.hpp"
@@ -215,13 +216,19 @@ runtime::task<result<gateway::embedding_list>> door::gather_vectors(embed reques
   gateway::embedding_list all;
   const auto count = request.texts.size();
   all.vectors.resize(count);
+  std::vector<bool> seen(count);
+  auto dimensions = std::size_t{request.dimensions};
   auto parts = runtime::subscribe(this, at_, silence_most, std::move(request));
   for (std::size_t i = 0; i < count; ++i) {
     auto next = co_await parts.try_next();
     if (!next) co_return next.error();
     auto& got = *next;
-    if (!got || got->index >= count || !all.vectors[got->index].empty())
-      co_return error{errc::internal, "the node's answer does not fit the texts"};
+    const bool fits = got && got->index < count && !seen[got->index] && !got->vector.empty() &&
+                      (dimensions == 0 || got->vector.size() == dimensions) &&
+                      std::ranges::all_of(got->vector, [](float x) { return std::isfinite(x); });
+    if (!fits) co_return error{errc::internal, "the node's answer does not fit the texts"};
+    dimensions = got->vector.size();
+    seen[got->index] = true;
     all.vectors[got->index] = std::move(got->vector);
     all.tokens += got->tokens;
   }

@@ -73,6 +73,9 @@ result<asked_generation> request_of(const loaded_model& on, const generation_spe
     if (!tools) return tools.error();
     offered = std::move(*tools);
   }
+  if (spec.turns.empty() && !offered.empty())
+    return error{errc::invalid_argument, "tools are offered in messages, not beside a prompt"}
+        .about("tools");
   auto form = form_of(on, spec, offered);
   if (!form) return form.error();
   auto prompt = prompt_of(on, spec, offered, form->opening);

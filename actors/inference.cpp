@@ -52,7 +52,7 @@ result<prepared_answer> prepare(model_cache& models, const generation_spec& spec
 
 struct prepared_texts {
   std::shared_ptr<const loaded_model> on;
-  std::vector<model::embedding> texts;
+  std::vector<model::embedding_request> texts;  // each can be begun
 };
 
 result<prepared_texts> prepare(model_cache& models, const embed& order) {
@@ -65,10 +65,12 @@ result<prepared_texts> prepare(model_cache& models, const embed& order) {
         .about("dimensions");
   prepared_texts made{*on, {}};
   for (const auto& text : order.texts) {
-    auto one =
-        model::embedding::begin(config, {(*on)->vocabulary->encode_document(text), std::nullopt});
-    if (!one) return one.error().about("input");
-    made.texts.push_back(std::move(*one));
+    auto& one = made.texts.emplace_back();
+    one.tokens = (*on)->vocabulary->encode_document(text);
+    if (auto begun = model::embedding::begin(config, one); !begun) {
+      if (begun.error().code == errc::unsupported) return begun.error().about("model");
+      return begun.error().about(fmt::format("input[{}]", made.texts.size() - 1));
+    }
   }
   return made;
 }
@@ -78,7 +80,9 @@ result<prepared_texts> prepare(model_cache& models, const embed& order) {
 // One sequence's place at a room's engine. Lives in its handler's frame; with it goes the sequence.
 class inference::guest {
  public:
-  guest(std::shared_ptr<room> at, model::engine::work what, std::string owner);
+  // `patient`: it comes to the engine only while less than half of the queue is taken, so that a
+  // long list of them neither fills it nor is refused.
+  guest(std::shared_ptr<room> at, model::engine::work what, std::string owner, bool patient);
   guest(const guest&) = delete;
   guest& operator=(const guest&) = delete;
   virtual void hear(const model::engine::output& made, time_point now) = 0;
@@ -94,6 +98,7 @@ class inference::guest {
   std::optional<model::engine::work> to_add_;
   model::engine::sequence_id who_ = 0;  // once it is in the engine
   std::string owner_;
+  bool patient_;
 };
 
 // One answer: what has been made of it and not been sent.
@@ -164,7 +169,8 @@ class inference::seat final : public guest {
 // its queue.
 class inference::text_batch {
  public:
-  text_batch(std::shared_ptr<room> at, std::vector<model::embedding> texts, const embed& order)
+  text_batch(
+      std::shared_ptr<room> at, std::vector<model::embedding_request> texts, const embed& order)
       : at_(std::move(at)),
         texts_(std::move(texts)),
         owner_(order.owner),
@@ -191,7 +197,7 @@ class inference::text_batch {
   }
 
   std::shared_ptr<room> at_;
-  std::vector<model::embedding> texts_;
+  std::vector<model::embedding_request> texts_;
   std::string owner_;
   std::size_t dimensions_;
   std::size_t next_ = 0;
@@ -204,7 +210,7 @@ class inference::text_batch {
 class inference::text_batch::text final : public guest {
  public:
   text(text_batch& of, std::uint32_t index, model::embedding what)
-      : guest(of.at_, std::move(what), of.owner_), of_(of), index_(index) {}
+      : guest(of.at_, std::move(what), of.owner_, true), of_(of), index_(index) {}
   void hear(const model::engine::output& made, time_point) override {
     if (!std::ranges::all_of(made.embedding, [](float x) { return std::isfinite(x); }))
       return fail({errc::corrupt, "the model makes no finite numbers of this text"});
@@ -231,8 +237,11 @@ class inference::text_batch::text final : public guest {
 // who comes or goes meanwhile is noted down.
 class inference::room {
  public:
-  room(std::shared_ptr<const loaded_model> of, std::unique_ptr<model::engine> e)
-      : on(std::move(of)), engine_(std::move(e)) {}
+  // `waiting_max`: of the engine.
+  room(
+      std::shared_ptr<const loaded_model> of, std::unique_ptr<model::engine> e,
+      std::size_t waiting_max)
+      : on(std::move(of)), engine_(std::move(e)), waiting_max_(waiting_max) {}
 
   const std::shared_ptr<const loaded_model> on;
   bool running = false;     // it has a task that runs it
@@ -240,6 +249,9 @@ class inference::room {
   time_point idle_since{};
 
   result<model::sequence> begin(model::generation_request request) const {
+    return engine_->begin(std::move(request));
+  }
+  result<model::embedding> begin(model::embedding_request request) const {
     return engine_->begin(std::move(request));
   }
   void enter(guest& one) { arriving_.push_back(&one); }
@@ -256,6 +268,10 @@ class inference::room {
   bool open() {
     for (const auto who : std::exchange(leaving_, {})) engine_->cancel(who);
     for (auto* one : std::exchange(arriving_, {})) {
+      if (one->patient_ && engine_->load().waiting >= (waiting_max_ + 1) / 2) {
+        arriving_.push_back(one);
+        continue;
+      }
       const auto who = engine_->add(std::move(*one->to_add_), one->owner_);
       one->to_add_.reset();
       if (!who) {
@@ -278,14 +294,18 @@ class inference::room {
         one->hear(made, now);
       }
   }
-  // The engine is of no use any more.
+  // The engine is of no use any more; who comes later hears of it too.
+  const std::optional<error>& broken() const { return broken_; }
   void fail(const error& why) {
+    broken_ = why;
     for (auto& [who, one] : std::exchange(guests_, {})) one->fail(why);
     for (auto* one : std::exchange(arriving_, {})) one->fail(why);
   }
 
  private:
   std::unique_ptr<model::engine> engine_;
+  std::size_t waiting_max_;
+  std::optional<error> broken_;
   std::map<model::engine::sequence_id, guest*> guests_;
   std::vector<guest*> arriving_;
   std::vector<model::engine::sequence_id> leaving_;
@@ -293,8 +313,9 @@ class inference::room {
   bool stepping_ = false;
 };
 
-inference::guest::guest(std::shared_ptr<room> at, model::engine::work what, std::string owner)
-    : at_(std::move(at)), to_add_(std::move(what)), owner_(std::move(owner)) {
+inference::guest::guest(
+    std::shared_ptr<room> at, model::engine::work what, std::string owner, bool patient)
+    : at_(std::move(at)), to_add_(std::move(what)), owner_(std::move(owner)), patient_(patient) {
   at_->enter(*this);
 }
 inference::guest::~guest() { at_->leave(*this); }
@@ -303,7 +324,7 @@ const model::tokenizer& inference::guest::vocabulary() const { return *at_->on->
 inference::seat::seat(
     std::shared_ptr<room> at, model::sequence answer, model::tool_call_reader reader,
     const generate& order)
-    : guest(std::move(at), std::move(answer), order.owner),
+    : guest(std::move(at), std::move(answer), order.owner, false),
       reader_(std::move(reader)),
       stream_(order.stream),
       with_logprobs_(order.spec.logprobs >= 0),
@@ -313,7 +334,8 @@ bool inference::text_batch::enter() {
   bool any = false;
   for (; next_ < texts_.size() && inside_.size() < texts_at_once; ++next_, any = true) {
     const auto index = static_cast<std::uint32_t>(next_);
-    inside_.emplace(index, std::make_unique<text>(*this, index, std::move(texts_[next_])));
+    auto begun = at_->begin(std::move(texts_[next_])).value();
+    inside_.emplace(index, std::make_unique<text>(*this, index, std::move(begun)));
   }
   return any;
 }
@@ -392,16 +414,20 @@ std::shared_ptr<inference::room> inference::room_for(std::shared_ptr<const loade
     throw failure(made.error());
   }
   leave_idle_rooms();  // their caches make room for the new one's
-  return rooms_[on.get()] = std::make_shared<room>(on, std::move(*made));
+  return rooms_[on.get()] =
+             std::make_shared<room>(on, std::move(*made), options_.limits.waiting_max);
 }
 
-// An idle room keeps its model in use.
+// An idle room keeps its model in use. One with guests who wait for their askers is not idle.
 bool inference::leave_idle_rooms() {
-  return std::erase_if(rooms_, [](const auto& one) { return one.second && !one.second->running; }) >
-         0;
+  const auto idle = [](const auto& one) {
+    return one.second && !one.second->running && one.second.use_count() == 1;
+  };
+  return std::erase_if(rooms_, idle) > 0;
 }
 
 void inference::keep_going(const std::shared_ptr<room>& at) {
+  if (at->broken()) return at->fail(error{*at->broken()});
   if (at->running) return;
   at->running = true;
   tasks().spawn(run(at));
@@ -426,7 +452,8 @@ runtime::task<> inference::run(std::shared_ptr<room> at) {
   if (broken) {
     base::log_error("inference", "{}: {}", at->on->from.name, broken->text());
     at->fail(*broken);
-    rooms_.erase(at->on.get());
+    if (const auto found = rooms_.find(at->on.get()); found != rooms_.end() && found->second == at)
+      rooms_.erase(found);
   } else if (!std::exchange(at->to_release, true)) {
     tasks().spawn(release_when_idle(at));
   }
@@ -437,8 +464,9 @@ runtime::task<> inference::release_when_idle(std::weak_ptr<room> which) {
   for (;;) {
     co_await runtime::sleep(this, pause);
     auto at = which.lock();
-    if (!at) co_return;  // it has made room for another
-    const auto idle = at->running ? std::chrono::nanoseconds{} : clock().now() - at->idle_since;
+    if (!at) co_return;                                     // it has made room for another
+    const bool in_use = at->running || at.use_count() > 2;  // rooms_ and this
+    const auto idle = in_use ? std::chrono::nanoseconds{} : clock().now() - at->idle_since;
     if (idle < options_.keep_idle) {
       pause = options_.keep_idle - idle;
       continue;

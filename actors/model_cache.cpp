@@ -76,16 +76,20 @@ result<> model_cache::make_room(const stored_model& wanted) {
   std::uint64_t bytes = wanted.bytes;
   for (const auto& one : kept_) bytes += one->from.bytes;
   // Nobody gets hold of an unused one while the lock is held.
+  const auto is_unused = [](const auto& one) { return one.use_count() == 1; };
+  auto unused_bytes = std::uint64_t{0};
+  for (const auto& one : kept_)
+    if (is_unused(one)) unused_bytes += one->from.bytes;
+  if (bytes - unused_bytes > bytes_max_)
+    return error{
+        errc::resource_exhausted,
+        fmt::format(
+            "model '{}' takes {} MiB; of the {} MiB set aside for models, {} MiB are in use",
+            wanted.name, mib(wanted.bytes), mib(bytes_max_),
+            mib(bytes - unused_bytes - wanted.bytes)),
+        "try again when other models have answered"};
   while (bytes > bytes_max_) {
-    const auto unused = std::find_if(
-        kept_.rbegin(), kept_.rend(), [](const auto& one) { return one.use_count() == 1; });
-    if (unused == kept_.rend())
-      return error{
-          errc::resource_exhausted,
-          fmt::format(
-              "model '{}' takes {} MiB; of the {} MiB set aside for models, {} MiB are in use",
-              wanted.name, mib(wanted.bytes), mib(bytes_max_), mib(bytes - wanted.bytes)),
-          "try again when other models have answered"};
+    const auto unused = std::find_if(kept_.rbegin(), kept_.rend(), is_unused);
     bytes -= (*unused)->from.bytes;
     base::log_info("models", "dropped {} to make room", (*unused)->from.name);
     kept_.erase(std::next(unused).base());

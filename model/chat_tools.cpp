@@ -14,6 +14,7 @@ namespace json = boost::json;
 
 constexpr std::size_t tools_max = 128;
 constexpr std::size_t name_bytes_max = 64;
+constexpr std::size_t depth_max = 64;
 
 base::error bad_tools(std::string message, std::string where) {
   return base::error{base::errc::invalid_argument, std::move(message)}.about(std::move(where));
@@ -67,9 +68,12 @@ bool is_tool_name(std::string_view name) {
 }
 
 base::result<std::vector<chat_tool>> parse_chat_tools(std::string_view text) {
+  json::parse_options options;
+  options.max_depth = depth_max;
   json::error_code ec;
-  const auto parsed = json::parse(text, ec);
-  const auto* list = ec ? nullptr : parsed.if_array();
+  const auto parsed = json::parse(text, ec, {}, options);
+  if (ec) return bad_tools("the tools are no JSON: " + ec.message(), "tools");
+  const auto* list = parsed.if_array();
   if (list == nullptr) return bad_tools("tools are a JSON array", "tools");
   if (list->size() > tools_max)
     return bad_tools(fmt::format("at most {} tools", tools_max), "tools");

@@ -2,11 +2,15 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
+#include <array>
+#include <boost/json.hpp>
 #include <utility>
 
 #include "model/json_schema.hpp"
 
 namespace dlls::model {
+namespace json = boost::json;
 using base::errc;
 using base::error;
 using base::failure;
@@ -37,16 +41,36 @@ spelling spelling_of(tool_form form) {
 }
 
 // Objects without a schema of their own are empty, as OpenAI has it.
+constexpr std::array<json::string_view, 6> others_decide{"anyOf", "oneOf", "allOf",
+                                                         "$ref",  "enum",  "const"};
 constexpr std::string_view no_arguments = R"({"type":"object","properties":{}})";
+
+// Nothing that it admits is anything but an object.
+bool is_of_an_object(std::string_view schema) {
+  const auto parsed = json::parse(json::string_view{schema.data(), schema.size()});
+  const auto& members = parsed.as_object();
+  const auto* type = members.if_contains("type");
+  return type && *type == json::value("object") &&
+         std::ranges::none_of(others_decide, [&](auto name) { return members.contains(name); });
+}
 
 grammar_state add_arguments(
     grammar_builder& to, const json_rules& rules, const chat_tool& tool, std::size_t index) {
   const auto schema = tool.parameters.empty() ? no_arguments : std::string_view{tool.parameters};
+  const auto place = fmt::format("tools[{}].function.parameters", index);
+  if (!is_of_an_object(schema)) {
+    if (!tool.strict) return rules.object;
+    throw failure{error{
+        errc::unsupported,
+        "the parameters of a strict function are of the type object, without "
+        "anyOf, oneOf, allOf, $ref, enum and const beside it"}
+                      .about(place)};
+  }
   try {
     return add_json_schema(
         to, rules, schema, tool.strict ? unknown_keywords::refuse : unknown_keywords::pass_over);
   } catch (const failure& why) {
-    throw failure{why.why().about(fmt::format("tools[{}].function.parameters", index))};
+    throw failure{why.why().about(place)};
   }
 }
 

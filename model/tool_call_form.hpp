@@ -19,7 +19,7 @@ struct tool_call_form {
 
 // A call of one of `offered`, or of the one that `only` names. Its arguments keep to the function's
 // schema; keywords that json_schema_grammar does not know are passed over where the function is not
-// strict.
+// strict. A schema that is not plainly an object's is any object, or refused for a strict function.
 // unsupported: the family has no form for calls; invalid_argument: nothing is offered, or not that
 // one (about "tool_choice"). Else as json_schema_grammar, about the place
 // ("tools[3].function.parameters").

@@ -14,6 +14,7 @@ namespace {
 namespace json = boost::json;
 using calls = std::vector<tool_call>;
 
+constexpr std::size_t depth_max = 64;
 constexpr std::string_view blank_characters = " \t\r\n";
 constexpr std::string_view block_open = "<tool_call>", block_close = "</tool_call>";
 constexpr std::string_view mistral_marker = "[TOOL_CALLS]", llama3_tag = "<|python_tag|>",
@@ -65,7 +66,9 @@ struct json_front {
 };
 
 json_front read_front(std::string_view text) {
-  json::stream_parser parser;
+  json::parse_options options;
+  options.max_depth = depth_max;
+  json::stream_parser parser({}, options);
   json::error_code ec;
   const auto used = parser.write_some(text.data(), text.size(), ec);
   if (ec) return {};
@@ -114,6 +117,7 @@ tool_call_reader::tool_call_reader(tool_form form, std::span<const chat_tool> of
 }
 
 tool_answer tool_call_reader::add(std::string_view text) {
+  if (form_ == tool_form::none) return {std::string{text}, {}};
   held_ += text;
   tool_answer out;
   if (form_ == tool_form::hermes || form_ == tool_form::smollm)
@@ -154,7 +158,7 @@ void tool_call_reader::take_blocks(tool_answer& out, bool last) {
 // content, and its inside is looked through for another.
 bool tool_call_reader::take_block(tool_answer& out, bool last) {
   const auto inside = std::string_view{held_}.substr(block_open.size());
-  if (!last && inside.find('>') == inside.npos) return false;  // a look at every token is dear
+  if (!last && inside.find(block_close) == inside.npos) return false;  // reading it anew is dear
   const auto front = read_front(inside);
   if (front.state == json_front::cut_short && !last) return false;
   const auto behind = trimmed(front.rest);

@@ -229,7 +229,7 @@ void completion::delta(std::size_t index, token_delta piece) {
     std::move(piece.calls.begin(), piece.calls.end(), std::back_inserter(c.calls));
     return;
   }
-  const bool with_text = !piece.text.empty() || piece.calls.empty();
+  const bool with_text = !piece.text.empty() || !piece.logprobs.empty() || piece.calls.empty();
   begin(index, with_text);
   if (with_text) {
     json::object content;

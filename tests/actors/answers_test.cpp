@@ -298,7 +298,7 @@ TEST_CASE("texts are embedded in their order, many more than are computed at onc
   const auto wide = embed(w, 2, {"hello"}, 33)->error();
   CHECK((wide.code == errc::invalid_argument && wide.param == "dimensions"));
   const auto long_one = embed(w, 3, {"hello", std::string(500, 'x')}, 0)->error();
-  CHECK((long_one.code == errc::invalid_argument && long_one.param == "input"));
+  CHECK((long_one.code == errc::invalid_argument && long_one.param == "input[1]"));
   CHECK(embed(w, 4, {"hello"}, 0, "nobody")->error().code == errc::not_found);
 
   home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
@@ -312,6 +312,24 @@ TEST_CASE("texts are embedded in their order, many more than are computed at onc
   CHECK(lost->error().code == errc::unavailable);
   let_through(w, home);
   CHECK(home.services.answering->queued() == 0);
+}
+
+TEST_CASE("long lists of texts neither fill the queue nor are refused by it") {
+  world w{seed_or(30)};
+  auto& home = add_answering_node(w);
+  home.services.answers.limits.running_max = 1;
+  home.services.answers.limits.waiting_max = 4;
+  restart(w, home);
+  home.answering_gate = std::make_unique<turnstile>(*home.services.answering);
+  const std::vector<std::string> many(40, "hello");
+  const auto first = embed(w, 1, many, 0), second = embed(w, 2, many, 0);
+  let_through(w, home);
+  std::vector<std::shared_ptr<ear>> prompts;
+  for (std::uint64_t i = 3; i < 5; ++i) prompts.push_back(ask(w, i, "hello"));
+  while (!first->has_value() || !second->has_value() || prompts[1]->silent()) let_through(w, home);
+  CHECK(first->value().vectors.size() == 40);
+  CHECK(second->value().vectors.size() == 40);
+  for (const auto& one : prompts) CHECK(one->reason == "length");
 }
 
 TEST_CASE("a prompt that waits can be given up, and past the bound one is refused") {

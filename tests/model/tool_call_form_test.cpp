@@ -83,8 +83,21 @@ TEST_CASE("keywords past the grammar are passed over, unless the function is str
   CHECK(refused.error().param == "tools[0].function.parameters");
 }
 
+TEST_CASE("whatever the schema says, a call's arguments are an object") {
+  for (const auto* schema :
+       {"{}", R"({"oneOf":[{"type":"string"}]})", R"({"enum":[1]})",
+        R"({"anyOf":[{"type":"null"}]})", R"({"type":"object","anyOf":[{"type":"null"}]})"}) {
+    INFO(schema);
+    const auto made =
+        required_tool_call(tool_form::llama3, tools(with_parameters(schema, false))).value();
+    CHECK(accepts(made, R"({"name": "f", "parameters": {"x": 1}})"));
+    CHECK_FALSE(accepts(made, R"({"name": "f", "parameters": 1})"));
+    CHECK_FALSE(required_tool_call(tool_form::llama3, tools(with_parameters(schema, true))));
+  }
+}
+
 TEST_CASE("what cannot be required is refused") {
-  const auto wrong = tools(with_parameters(R"({"properties":7})", false));
+  const auto wrong = tools(with_parameters(R"({"type":"object","properties":7})", false));
   const auto refused = required_tool_call(tool_form::llama3, wrong);
   REQUIRE_FALSE(refused);
   CHECK(refused.error().code == errc::invalid_argument);

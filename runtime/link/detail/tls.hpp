@@ -111,7 +111,7 @@ std::shared_ptr<SSL_CTX> join_context();
 base::result<peer_identity> identity_of(X509* certificate);
 std::string fingerprint_of(X509* certificate);
 std::string pem_of(X509* certificate);
-// "dlls-link/4"
+// "dlls-link/5"
 std::string link_protocol(std::uint32_t version);
 
 inline constexpr std::string_view join_protocol = "dlls-join/1";
