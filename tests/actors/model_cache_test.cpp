@@ -104,14 +104,13 @@ TEST_CASE("a file of the same size and age in another's place is another model, 
   CHECK(s.get("a") == s.get("a"));
 }
 
-TEST_CASE("a file that is cut or deleted while its model is loaded is refused, and a good one heals") {
+TEST_CASE("a file cut or deleted while its model is loaded is refused, and a good one heals") {
   shelf s(9);
   const auto path = s.folder / "a.gguf";
   const auto old = s.get("a"), other = s.get("b");
   fs::copy_file(path, s.folder / "good");
   fs::resize_file(path, 5000);
-  for (int twice = 0; twice < 2; ++twice)
-    CHECK(s.cache->get("a").error().code == errc::corrupt);
+  for (int twice = 0; twice < 2; ++twice) CHECK(s.cache->get("a").error().code == errc::corrupt);
   fs::rename(s.folder / "good", path);
   CHECK(s.cache->get("a"));
   fs::remove(path);
