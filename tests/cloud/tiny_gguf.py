@@ -21,7 +21,7 @@ def byte_symbols():
 
 
 def metadata(dim, layers, context):
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *byte_symbols()]
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *byte_symbols(), "in"]
     numbers = {"block_count": layers, "context_length": context, "embedding_length": dim,
                "feed_forward_length": 2 * dim, "attention.head_count": 2, "attention.head_count_kv": 1,
                "rope.dimension_count": dim // 2, "vocab_size": len(tokens)}
@@ -33,7 +33,7 @@ def metadata(dim, layers, context):
         ("tokenizer.ggml.pre", STRING, text("smollm")),
         ("tokenizer.ggml.tokens", ARRAY, struct.pack("<IQ", STRING, len(tokens)) + b"".join(map(text, tokens))),
         ("tokenizer.ggml.token_type", ARRAY,
-         struct.pack(f"<IQ{len(tokens)}i", I32, len(tokens), *([3] * 3 + [1] * 256))),
+         struct.pack(f"<IQ{len(tokens)}i", I32, len(tokens), *([3] * 3 + [1] * 257))),
         ("tokenizer.ggml.merges", ARRAY, struct.pack("<IQ", STRING, 1) + text("i n")),
         ("tokenizer.ggml.bos_token_id", U32, struct.pack("<I", 1)),
         ("tokenizer.ggml.eos_token_id", U32, struct.pack("<I", 2)),
@@ -43,7 +43,7 @@ def metadata(dim, layers, context):
 
 
 def shapes(dim, layers):
-    made = {"token_embd.weight": (dim, 259), "output_norm.weight": (dim,)}
+    made = {"token_embd.weight": (dim, 260), "output_norm.weight": (dim,)}
     for layer in range(layers):
         made |= {f"blk.{layer}.{name}.weight": shape for name, shape in {
             "attn_norm": (dim,), "attn_q": (dim, dim), "attn_k": (dim, dim // 2), "attn_v": (dim, dim // 2),
