@@ -54,8 +54,7 @@ result<std::shared_ptr<const loaded_model>> model_cache::get(const std::string& 
 std::shared_ptr<const loaded_model> model_cache::find(const stored_model& wanted) {
   const std::scoped_lock lock{mutex_};
   const auto found = std::ranges::find_if(kept_, [&](const auto& one) {
-    return one->from.name == wanted.name && one->from.created == wanted.created &&
-           one->from.bytes == wanted.bytes;
+    return one->from.name == wanted.name && one->from.mark == wanted.mark;
   });
   if (found == kept_.end()) return nullptr;
   std::rotate(kept_.begin(), found, found + 1);

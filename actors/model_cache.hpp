@@ -33,7 +33,7 @@ class model_cache {
   // `bytes_max`: what all models here may take together, those in use included. `compute`: with
   // whose threads weights are packed; null: with the caller's.
   model_cache(
-      const model_store& store, std::uint64_t bytes_max,
+      model_store& store, std::uint64_t bytes_max,
       std::shared_ptr<kernels::thread_pool> compute = nullptr)
       : store_(store), bytes_max_(bytes_max), compute_(std::move(compute)) {}
 
@@ -44,7 +44,7 @@ class model_cache {
   void release(const std::shared_ptr<const loaded_model>& one);
 
  private:
-  const model_store& store_;
+  model_store& store_;
   const std::uint64_t bytes_max_;
   const std::shared_ptr<kernels::thread_pool> compute_;
   std::shared_ptr<const loaded_model> find(const stored_model& wanted);

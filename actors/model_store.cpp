@@ -2,10 +2,10 @@
 
 #include <fmt/core.h>
 #include <fmt/ranges.h>
+#include <sys/stat.h>
 
 #include <algorithm>
 #include <boost/json.hpp>
-#include <chrono>
 
 #include "actors/wire_json.hpp"
 #include "base/encoding.hpp"
@@ -26,12 +26,18 @@ constexpr std::size_t name_bytes_max = 200;
 
 fs::path note_of(fs::path gguf) { return gguf.replace_extension(".json"); }
 
-std::int64_t modified_s(const fs::path& path) {
-  std::error_code failed;
-  const auto at = fs::last_write_time(path, failed);
-  if (failed) return 0;
-  const auto wall = std::chrono::file_clock::to_sys(at).time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::seconds>(wall).count();
+struct file_facts {
+  file_mark mark;
+  std::int64_t written_s = 0;
+};
+
+file_facts facts_of(const fs::path& path) {
+  struct stat now {};
+  if (::stat(path.c_str(), &now) != 0) return {};
+  const auto changed_ns = std::int64_t{now.st_ctim.tv_sec} * 1'000'000'000 + now.st_ctim.tv_nsec;
+  return {
+      {now.st_dev, now.st_ino, static_cast<std::uint64_t>(now.st_size), changed_ns},
+      now.st_mtim.tv_sec};
 }
 
 // A model's name may hold ':' and anything else; its file is named by the name's hash.
@@ -48,23 +54,21 @@ result<std::unique_ptr<model_store>> model_store::open(fs::path folder) {
   return store;
 }
 
-std::optional<stored_model> model_store::read(const fs::path& gguf) const {
+result<stored_model> model_store::read(const fs::path& gguf) const {
+  // Before the file is opened: what replaces it meanwhile has another mark, and is seen later.
+  const auto facts = facts_of(gguf);
   auto file = model::gguf_file::open(gguf);
-  if (!file) {
-    base::log_warning("models", "{} is left out: {}", gguf.string(), file.error().text());
-    return std::nullopt;
-  }
+  if (!file) return file.error();
   stored_model found;
   found.name = gguf.stem().string();
   const auto odd = [](unsigned char c) { return c < 0x20 || c == 0x7f; };
   if (found.name.size() > name_bytes_max || !base::is_utf8(found.name) ||
-      std::ranges::any_of(found.name, odd)) {
-    base::log_warning("models", "a file is left out: its name cannot be a model's name");
-    return std::nullopt;
-  }
+      std::ranges::any_of(found.name, odd))
+    return error{errc::invalid_argument, "a file's name cannot be a model's name"};
   found.path = gguf;
   found.bytes = (*file)->bytes();
-  found.created = modified_s(gguf);
+  found.created = facts.written_s;
+  found.mark = facts.mark;
   const auto architecture = (*file)->get_string("general.architecture", "llama");
   if (architecture)
     found.context =
@@ -73,10 +77,8 @@ std::optional<stored_model> model_store::read(const fs::path& gguf) const {
     auto value = parse_json(*note);
     auto name = value ? text_member(*value, "name") : result<std::string>{value.error()};
     auto job = value ? text_member(*value, "job", "") : result<std::string>{value.error()};
-    if (!name || !job) {
-      base::log_warning("models", "the note beside {} cannot be read", gguf.string());
-      return std::nullopt;
-    }
+    if (!name || !job)
+      return error{errc::corrupt, "the note beside " + gguf.string() + " cannot be read"};
     found.name = *name;
     found.job = *job;
   }
@@ -93,10 +95,12 @@ void model_store::refresh() {
   std::vector<stored_model> fresh;
   for (const auto& path : files) {
     const auto known = std::ranges::find(models_, path, &stored_model::path);
-    if (known != models_.end() && known->created == modified_s(path)) {
+    if (known != models_.end() && known->mark == facts_of(path).mark) {
       fresh.push_back(*known);
     } else if (auto found = read(path)) {
       fresh.push_back(std::move(*found));
+    } else {
+      base::log_warning("models", "{} is left out: {}", path.string(), found.error().text());
     }
   }
   std::ranges::sort(fresh, {}, &stored_model::name);
@@ -108,13 +112,27 @@ std::vector<stored_model> model_store::list() const {
   return models_;
 }
 
-result<stored_model> model_store::find(const std::string& name) const {
+result<stored_model> model_store::find(const std::string& name) {
   std::lock_guard lock{mutex_};
   const auto found = std::ranges::find(models_, name, &stored_model::name);
-  if (found != models_.end()) return *found;
+  if (found == models_.end()) return no_such(name);
+  const auto now = facts_of(found->path).mark;
+  if (now == found->mark) return *found;
+  if (now == file_mark{}) {
+    models_.erase(found);
+    return no_such(name);
+  }
+  // One that cannot be read stays: the next who asks is told as well, and a good file helps.
+  auto fresh = read(found->path);
+  if (fresh && fresh->name == name) *found = *fresh;
+  return fresh;
+}
+
+// With the lock held.
+error model_store::no_such(const std::string& name) const {
   std::vector<std::string> names;
   for (const auto& one : models_) names.push_back(one.name);
-  return error{
+  return {
       errc::not_found, fmt::format("no model '{}'", name),
       names.empty() ? "the model folder is empty: put a GGUF file into " + folder_.string()
                     : fmt::format("there are: {}", fmt::join(names, ", "))};

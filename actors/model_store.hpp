@@ -5,13 +5,20 @@
 #include <cstdint>
 #include <filesystem>
 #include <mutex>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "base/error.hpp"
 
 namespace dlls::actors {
+
+// What tells a file from another under its name, and from itself before it was written to. All
+// zeros: there is no file. Nanoseconds as fine as the file system's clock.
+struct file_mark {
+  std::uint64_t device = 0, inode = 0, bytes = 0;
+  std::int64_t changed_ns = 0;  // status change: unlike the time of writing, nobody sets it back
+  bool operator==(const file_mark&) const = default;
+};
 
 struct stored_model {
   std::string name;            // what requests say: "smollm2-135m-instruct", "ft:...:..."
@@ -20,6 +27,7 @@ struct stored_model {
   std::uint32_t context = 0;  // tokens, from the file's metadata
   std::int64_t created = 0;   // Unix seconds
   std::string job;            // the job that made it; empty for a file put there by hand
+  file_mark mark;             // of the file that was read
 };
 
 // Thread-safe.
@@ -31,8 +39,9 @@ class model_store {
 
   // Sorted by name.
   std::vector<stored_model> list() const;
-  // not_found, with a hint that lists what there is.
-  base::result<stored_model> find(const std::string& name) const;
+  // As its file is now: one that was replaced, written to or deleted since is read anew. not_found,
+  // with a hint that lists what there is; corrupt, unsupported or io of a file that was replaced.
+  base::result<stored_model> find(const std::string& name);
 
   // Takes the finished file in by renaming it into the folder: both must lie on one file system.
   // Adding the model of a job again replaces it (a job that ran twice has one model). storage_full,
@@ -51,7 +60,8 @@ class model_store {
 
  private:
   explicit model_store(std::filesystem::path folder) : folder_(std::move(folder)) {}
-  std::optional<stored_model> read(const std::filesystem::path& gguf) const;
+  base::result<stored_model> read(const std::filesystem::path& gguf) const;
+  base::error no_such(const std::string& name) const;
 
   std::filesystem::path folder_;
   mutable std::mutex mutex_;

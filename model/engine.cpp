@@ -37,20 +37,22 @@ base::result<std::unique_ptr<engine>> engine::make(
   // Never more than all places could fill.
   const auto most = std::uint64_t{kv_pages_for(model->config().context)} * (limits.running_max + 1);
   const auto pages = std::min(limits.cache_bytes / page, most);
-  const error none{
-      errc::failed_precondition,
-      fmt::format(
-          "a key-value cache of {} KiB, of which {} tokens of this model take {}",
-          limits.cache_bytes >> 10, kv_page_tokens, page >> 10),
-      "raise cache_mib of the node"};
-  if (pages == 0) return none;
+  if (pages == 0)
+    return error{
+        errc::failed_precondition,
+        fmt::format(
+            "the key-value cache is {} KiB, and {} tokens of this model take {} KiB",
+            limits.cache_bytes >> 10, kv_page_tokens, page >> 10),
+        "raise cache_mib of the node"};
   try {
     auto pool =
         std::make_shared<kv_pool>(model->config(), static_cast<std::uint32_t>(pages), *type);
     return std::unique_ptr<engine>(
         new engine(std::move(model), std::move(vocabulary), limits, std::move(pool)));
   } catch (const std::bad_alloc&) {
-    return error{errc::resource_exhausted, "not enough memory for the model's cache"};
+    return error{
+        errc::resource_exhausted,
+        fmt::format("not enough memory for a key-value cache of {} KiB", limits.cache_bytes >> 10)};
   }
 }
 

@@ -64,8 +64,8 @@ class engine {
  public:
   using sequence_id = std::uint64_t;  // never used twice
 
-  // failed_precondition: cache_bytes holds no page; resource_exhausted: the memory is not to be
-  // had; unsupported: no cache of cache_type for this model.
+  // failed_precondition: cache_bytes holds no page of this model, with both sizes.
+  // resource_exhausted: the memory is not to be had. unsupported: no cache of cache_type for it.
   static base::result<std::unique_ptr<engine>> make(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
       const engine_limits& limits);

@@ -91,3 +91,29 @@ TEST_CASE("a file put in another's place is loaded anew; the old one counts whil
   roomy.models->refresh();
   CHECK(roomy.get("a") != before);
 }
+
+TEST_CASE("a file of the same size and age in another's place is another model, at once") {
+  shelf s(5);
+  const auto path = s.folder / "a.gguf";
+  const auto old = s.get("a");
+  REQUIRE(test::write_tiny_model(s.folder / "new", {.seed = 2}));
+  fs::last_write_time(s.folder / "new", fs::last_write_time(path));
+  REQUIRE(fs::file_size(s.folder / "new") == fs::file_size(path));
+  fs::rename(s.folder / "new", path);
+  CHECK(s.get("a") != old);  // without a refresh
+  CHECK(s.get("a") == s.get("a"));
+}
+
+TEST_CASE("a file cut or deleted while its model is loaded is refused, and a good one heals") {
+  shelf s(9);
+  const auto path = s.folder / "a.gguf";
+  const auto old = s.get("a"), other = s.get("b");
+  fs::copy_file(path, s.folder / "good");
+  fs::resize_file(path, 5000);
+  for (int twice = 0; twice < 2; ++twice) CHECK(s.cache->get("a").error().code == errc::corrupt);
+  fs::rename(s.folder / "good", path);
+  CHECK(s.cache->get("a"));
+  fs::remove(path);
+  CHECK(s.cache->get("a").error().code == errc::not_found);
+  CHECK(s.get("b") == other);
+}

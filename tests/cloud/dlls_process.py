@@ -79,10 +79,10 @@ class Dlls:
         until("the coordinator answers", lambda: self.alive("coordinator") and self.get("/health", key=False))
         self.key = (self.home / "api-key").read_text().strip()
 
-    def start_node(self):
+    def start_node(self, *more):
         joined = (self.home / "node/credentials/home.pem").exists()
         token = None if joined else self.post("/v1/enrolments", {"name": "home"})["token"]
-        self.spawn("node", "dlls", "node", "--join", f"127.0.0.1:{self.link}", token=token)
+        self.spawn("node", "dlls", "node", "--join", f"127.0.0.1:{self.link}", *more, token=token)
 
     def wait_linked(self, seconds=60):
         until("the node is linked",
