@@ -138,6 +138,8 @@ def changed_while_streaming(dlls):
             last = event["choices"][0]["finish_reason"] or last
         assert last == "length", (way, last)
         dlls.alive("node")
+    put(path, whole)
+    assert said(dlls, "long")
 
 
 def changed_while_loading(dlls):
