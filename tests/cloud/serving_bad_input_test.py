@@ -128,9 +128,10 @@ def changed_while_streaming(dlls):
             "renamed over": lambda: put(path, b"no model"), "deleted": path.unlink}
     for way, change in ways.items():
         put(path, whole)
-        events = stream(dlls, "long", 6000).events()
+        events = stream(dlls, "long", 12_000).events()
         next(events), next(events)
         change()
+        assert at_engine(dlls), f"{way}: the answer had ended before"
         assert said(dlls), way
         last = None
         for event in events:
