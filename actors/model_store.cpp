@@ -118,11 +118,11 @@ result<stored_model> model_store::find(const std::string& name) {
   if (found == models_.end()) return no_such(name);
   const auto now = facts_of(found->path).mark;
   if (now == found->mark) return *found;
-  if (now == file_mark{}) {
-    models_.erase(found);
-    return no_such(name);
-  }
-  // One that cannot be read stays: the next who asks is told as well, and a good file helps.
+  // One that is gone or cannot be read stays in the list: put back, it is served again.
+  if (now == file_mark{})
+    return error{
+        errc::not_found, fmt::format("the file of model '{}' is gone", name),
+        "put it back into " + folder_.string()};
   auto fresh = read(found->path);
   if (fresh && fresh->name == name) *found = *fresh;
   return fresh;
