@@ -120,9 +120,9 @@ asio::awaitable<bool> session::write_events(const std::shared_ptr<answer>& out) 
     return is_1_1_ ? chunk(text) : std::string{text};
   };
   auto text = head_text(out->head(), how, 0);
-  if (!co_await client_->write(text, limits_.write_stall)) co_return false;
+  bool sent = co_await client_->write(text, limits_.write_stall);
   if (head_only_) co_return false;
-  while (!out->gone() && client_->usable()) {
+  while (sent && !out->gone() && client_->usable()) {
     if (out->has_events())
       text = framed(out->take_events());
     else if (out->ended())
@@ -133,9 +133,9 @@ asio::awaitable<bool> session::write_events(const std::shared_ptr<answer>& out) 
       if (out->has_events() || out->ended() || steady_clock::now() < quiet_until) continue;
       text = framed(": ping\n\n");
     }
-    if (!co_await client_->write(text, limits_.write_stall)) co_return false;
+    sent = co_await client_->write(text, limits_.write_stall);
   }
-  if (out->gone()) {
+  if (!sent || out->gone()) {
     if (out->overrun())
       base::log_warning("gateway", "{}: the client reads too slowly", request_id_);
     client_->close();
