@@ -174,7 +174,7 @@ def embeddings(client):
     assert likeness(cat, same) > likeness(cat, money), (likeness(cat, same), likeness(cat, money))
     plain = client.embeddings.create(model=MODEL, input=texts[0], encoding_format="float", dimensions=64)
     assert plain.data[0].embedding[:2] != cat[:2] and abs(likeness(*[plain.data[0].embedding] * 2) - 1) < 1e-4
-    for param, more in (("dimensions", {"dimensions": 577}), ("input", {"input": "word " * 9000})):
+    for param, more in (("dimensions", {"dimensions": 577}), ("input[0]", {"input": "word " * 9000})):
         try:
             client.embeddings.create(**{"model": MODEL, "input": "x", **more})
             raise AssertionError(f"taken: {param}")
