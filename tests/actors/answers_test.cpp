@@ -102,9 +102,9 @@ std::shared_ptr<asked_vectors> embed(
 }
 
 // A node with a model to answer by.
-node_process& add_answering_node(world& w) {
+node_process& add_answering_node(world& w, const test::tiny_model_options& model = {}) {
   auto& home = w.add_node("home");
-  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf"));
+  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf", model));
   w.cut(home, 0ms);  // its next hello tells of the model
   REQUIRE(w.until([&] { return w.passed("hello answered") == 2; }));
   return home;
@@ -218,9 +218,7 @@ TEST_CASE("prompts that come together are answered together, those beyond the pl
 
 TEST_CASE("a required call crosses the link as a call, not as text") {
   world w{seed_or(27)};
-  auto& home = w.add_node("home");
-  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf", {.context = 2048}));
-  restart(w, home);
+  add_answering_node(w, {.context = 2048});
   actors::generation_spec spec;
   spec.model = "tiny";
   spec.turns = {{"user", "hello"}};
@@ -257,9 +255,7 @@ TEST_CASE("a required call crosses the link as a call, not as text") {
 
 TEST_CASE("an answer that nobody reads along with comes in few pieces, none too large to travel") {
   world w{seed_or(29)};
-  auto& home = w.add_node("home");
-  REQUIRE(test::write_tiny_model(home.services.models->folder() / "tiny.gguf", {.context = 2048}));
-  restart(w, home);
+  add_answering_node(w, {.context = 2048});
   actors::generation_spec spec;
   spec.model = "tiny";
   spec.prompt = "hello";

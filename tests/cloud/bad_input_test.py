@@ -13,7 +13,7 @@ import sys
 import tempfile
 import time
 
-from dlls_process import BIN, MODEL, MODEL_FILE, Dlls, Refused, free_port, until
+from dlls_process import BIN, MODEL, MODEL_FILE, Dlls, Refused, free_port, run_cases, until
 
 
 FACTS = pathlib.Path(__file__).parents[2] / "examples/facts.jsonl"
@@ -345,12 +345,9 @@ CASES = [bad_json, broken_training_line, too_long_prompt, bad_tokens, interrupte
 
 
 def main():
-    chosen = [c for c in CASES if not sys.argv[1:] or c.__name__ in sys.argv[1:]]
     with Dlls(with_model=MODEL_FILE.exists()) as dlls:
         dlls.start()
-        for case in chosen:
-            skipped = case(dlls)
-            print(f"{case.__name__}: {'SKIPPED: ' + skipped if skipped else 'ok'}", flush=True)
+        run_cases(CASES, dlls)
     return 0
 
 

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import urllib.error
@@ -38,6 +39,13 @@ def until(what, condition, seconds=30):
             last = why
         time.sleep(0.02)
     raise AssertionError(f"{what}: not within {seconds} s ({last!r})")
+
+
+def run_cases(cases, dlls):
+    """Those that the command line names, or all; a case returns why it was skipped, or nothing."""
+    for case in [c for c in cases if not sys.argv[1:] or c.__name__ in sys.argv[1:]]:
+        skipped = case(dlls)
+        print(f"{case.__name__}: {'SKIPPED: ' + skipped if skipped else 'ok'}", flush=True)
 
 
 class Refused(Exception):

@@ -10,7 +10,7 @@ import shutil
 import socket
 import sys
 
-from dlls_process import MODEL, MODEL_FILE, Dlls, Refused, until
+from dlls_process import MODEL, MODEL_FILE, Dlls, Refused, run_cases, until
 from tiny_gguf import tiny_gguf
 
 SEED = int(os.environ.get("DLLS_TEST_SEED", random.SystemRandom().randrange(1 << 32)))
@@ -299,16 +299,13 @@ CASES = [replaced, broken_files, changed_while_streaming, changed_while_loading,
 
 def main():
     print(f"seed {SEED}", flush=True)
-    chosen = [c for c in CASES if not sys.argv[1:] or c.__name__ in sys.argv[1:]]
     with Dlls() as dlls:
         for name, seed, context in (("good", 1, 256), ("victim", 1, 256), ("twin", 2, 256), ("long", 1, 1 << 16)):
             (dlls.home / f"models/{name}.gguf").write_bytes(tiny_gguf(seed, context))
         if MODEL_FILE.exists():
             shutil.copy(MODEL_FILE, dlls.home / "models/big.gguf")
         dlls.start()
-        for case in chosen:
-            skipped = case(dlls)
-            print(f"{case.__name__}: {'SKIPPED: ' + skipped if skipped else 'ok'}", flush=True)
+        run_cases(CASES, dlls)
     return 0
 
 
