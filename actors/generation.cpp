@@ -25,7 +25,7 @@ std::vector<model::chat_message> messages_of(const generation_spec& spec) {
 // What the answer has to be, and the beginning that it is given.
 struct answer_form {
   std::optional<model::grammar> rules;
-  model::text_part opening;
+  std::string opening;
 };
 
 result<answer_form> form_of(
@@ -52,16 +52,9 @@ result<answer_form> form_of(
 
 result<std::vector<model::token_id>> prompt_of(
     const loaded_model& on, const generation_spec& spec, std::span<const model::chat_tool> offered,
-    const model::text_part& opening) {
+    std::string_view opening) {
   if (spec.turns.empty()) return on.vocabulary->encode_prompt(spec.prompt, true);
-  auto parts = on.how.parts(messages_of(spec), true, offered);
-  if (!parts) return parts.error();
-  // In one part with the opening of the turn, as the model knows them.
-  if (!parts->empty() && parts->back().parse_special == opening.parse_special)
-    parts->back().text += opening.text;
-  else
-    parts->push_back(opening);
-  return on.vocabulary->encode_prompt(*parts);
+  return model::encode_chat(*on.vocabulary, on.how, messages_of(spec), true, offered, opening);
 }
 
 }  // namespace
@@ -81,7 +74,7 @@ result<asked_generation> request_of(const loaded_model& on, const generation_spe
   auto prompt = prompt_of(on, spec, offered, form->opening);
   if (!prompt) return prompt.error();
   asked_generation asked{{}, {on.how.tools(), offered}};
-  asked.reader.add(form->opening.text);
+  asked.reader.add(form->opening);
   auto& request = asked.request;
   request.prompt = std::move(*prompt);
   if (form->rules) {

@@ -75,6 +75,18 @@ result<prepared_texts> prepare(model_cache& models, const embed& order) {
   return made;
 }
 
+// Who waits for something to send: one at most.
+class waiter {
+ public:
+  void wait(runtime::resolver<bool> wake) { wake_ = std::move(wake); }
+  void wake() {
+    if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
+  }
+
+ private:
+  std::optional<runtime::resolver<bool>> wake_;
+};
+
 }  // namespace
 
 // One sequence's place at a room's engine. Lives in its handler's frame; with it goes the sequence.
@@ -114,7 +126,7 @@ class inference::seat final : public guest {
            (stream_ && !(piece_.text.empty() && piece_.calls.empty()) &&
             now - sent_ >= stream_piece_every);
   }
-  void wake_by(runtime::resolver<bool> wake) { wake_ = std::move(wake); }
+  void wake_by(runtime::resolver<bool> wake) { asker_.wait(std::move(wake)); }
   piece take(time_point now) {
     if (failed_) throw failure(std::move(*failed_));
     sent_ = now;
@@ -136,11 +148,11 @@ class inference::seat final : public guest {
       piece_.prompt_tokens = made.usage.prompt_tokens;
       piece_.completion_tokens = made.usage.completion_tokens;
     }
-    wake_if(has_piece(now));
+    if (has_piece(now)) asker_.wake();
   }
   void fail(error why) override {
     failed_ = std::move(why);
-    wake_if(true);
+    asker_.wake();
   }
 
  private:
@@ -150,10 +162,6 @@ class inference::seat final : public guest {
       if (!std::exchange(called_, true) || parallel_)
         piece_.calls.push_back(to_wire(std::move(call)));
   }
-  void wake_if(bool due) {
-    if (!due) return;
-    if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
-  }
 
   model::tool_call_reader reader_;
   bool stream_, with_logprobs_, parallel_;
@@ -162,7 +170,7 @@ class inference::seat final : public guest {
   std::size_t pending_bytes_ = 0;
   time_point sent_{};  // the first piece goes at once
   std::optional<error> failed_;
-  std::optional<runtime::resolver<bool>> wake_;
+  waiter asker_;
 };
 
 // Texts to embed: some at the engine, the others not there yet, so that a long list does not fill
@@ -181,7 +189,7 @@ class inference::text_batch {
   // Lets more of them in; true: there were some.
   bool enter();
   bool has_vector() const { return failed_ || !made_.empty(); }
-  void wake_by(runtime::resolver<bool> wake) { wake_ = std::move(wake); }
+  void wake_by(runtime::resolver<bool> wake) { asker_.wait(std::move(wake)); }
   embedded take() {
     if (failed_) throw failure(std::move(*failed_));
     auto next = std::move(made_.back());
@@ -192,9 +200,6 @@ class inference::text_batch {
 
  private:
   class text;
-  void wake() {
-    if (auto waiting = std::exchange(wake_, std::nullopt)) (*waiting)(true);
-  }
 
   std::shared_ptr<room> at_;
   std::vector<model::embedding_request> texts_;
@@ -203,7 +208,7 @@ class inference::text_batch {
   std::size_t next_ = 0;
   std::vector<embedded> made_;
   std::optional<error> failed_;
-  std::optional<runtime::resolver<bool>> wake_;
+  waiter asker_;
   std::map<std::uint32_t, std::unique_ptr<text>> inside_;  // by index
 };
 
@@ -221,11 +226,11 @@ class inference::text_batch::text final : public guest {
     one.vector = std::move(vector);
     one.tokens = made.usage.prompt_tokens;
     of_.made_.push_back(std::move(one));
-    of_.wake();
+    of_.asker_.wake();
   }
   void fail(error why) override {
     of_.failed_ = std::move(why);
-    of_.wake();
+    of_.asker_.wake();
   }
 
  private:

@@ -20,18 +20,18 @@ result<std::shared_ptr<const loaded_model>> load(
     const stored_model& from, kernels::thread_pool* compute) {
   auto file = model::gguf_file::open(from.path);
   if (!file) return file.error();
-  constexpr auto how_exact = model::activations::q8;
-  auto weights = compute ? model::llama::load(*file, how_exact, *compute)
-                         : model::llama::load(*file, how_exact);
+  constexpr auto how = model::activations::q8;
+  auto weights =
+      compute ? model::llama::load(*file, how, *compute) : model::llama::load(*file, how);
   if (!weights) return weights.error();
   auto vocabulary = model::tokenizer::from(**file);
   if (!vocabulary) return vocabulary.error();
-  auto how = model::chat_template::from(**file);
-  if (!how) return how.error();
+  auto turns = model::chat_template::from(**file);
+  if (!turns) return turns.error();
   if (auto ok = (*file)->intact(); !ok) return ok.error();
   auto masks = std::make_shared<const model::token_masks>(*vocabulary);
   return std::make_shared<const loaded_model>(
-      loaded_model{from, *weights, *vocabulary, *how, std::move(masks)});
+      loaded_model{from, *weights, *vocabulary, *turns, std::move(masks)});
 }
 
 }  // namespace

@@ -173,9 +173,10 @@ base::result<std::string> chat_template::render(
 
 base::result<std::vector<token_id>> encode_chat(
     const tokenizer& vocabulary, const chat_template& how, std::span<const chat_message> messages,
-    bool add_generation_prompt, std::span<const chat_tool> offered) {
-  const auto parts = how.parts(messages, add_generation_prompt, offered);
+    bool add_generation_prompt, std::span<const chat_tool> offered, std::string_view opening) {
+  auto parts = how.parts(messages, add_generation_prompt, offered);
   if (!parts) return parts.error();
+  parts->push_back({std::string{opening}, true});  // encoded as one text with what is before it
   return vocabulary.encode_prompt(*parts);
 }
 

@@ -86,8 +86,10 @@ class chat_template {
 };
 
 // The prompt's ids, bos() included where the model wants it; markers inside messages stay text.
+// `opening`: markers with which the answer begins, after the opening of the assistant's turn.
 base::result<std::vector<token_id>> encode_chat(
     const tokenizer& vocabulary, const chat_template& how, std::span<const chat_message> messages,
-    bool add_generation_prompt = true, std::span<const chat_tool> offered = {});
+    bool add_generation_prompt = true, std::span<const chat_tool> offered = {},
+    std::string_view opening = {});
 
 }  // namespace dlls::model

@@ -101,7 +101,7 @@ base::result<tool_call_form> required_tool_call(
           .about("tool_choice");
     auto made = std::move(to).build(start);
     if (!made) return made.error().about("tools");
-    return tool_call_form{{std::string{spelled.opening}, true}, std::move(*made)};
+    return tool_call_form{std::string{spelled.opening}, std::move(*made)};
   } catch (const failure& why) {
     return why.why();
   }

@@ -7,14 +7,14 @@
 #include "base/error.hpp"
 #include "model/chat_tools.hpp"
 #include "model/grammar.hpp"
-#include "model/tokenizer.hpp"
 
 namespace dlls::model {
 
 // One call in the family's form.
 struct tool_call_form {
-  text_part opening;  // follows the prompt, the answer follows it; tool_call_reader reads both
-  grammar rules;      // of the answer
+  std::string
+      opening;    // markers; follows the prompt, the answer follows it; tool_call_reader reads both
+  grammar rules;  // of the answer
 };
 
 // A call of one of `offered`, or of the one that `only` names. Its arguments keep to the function's

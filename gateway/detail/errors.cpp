@@ -81,7 +81,8 @@ api_error bad_request(std::string message, std::string param, std::string code) 
   return {400, std::move(message), "invalid_request_error", std::move(param), std::move(code)};
 }
 
-api_error model_not_found(std::string_view model) {
+api_error api_error_of(const base::error& why, std::string_view model) {
+  if (why.code != errc::not_found) return api_error_of(why);
   return {
       404, "the model '" + std::string{model} + "' does not exist or is not yours; see /v1/models",
       "invalid_request_error", "model", "model_not_found"};

@@ -20,7 +20,8 @@ struct api_error {
 // By the table in backend.hpp. Texts of `internal` and `io` are logged and replaced.
 api_error api_error_of(const base::error& why);
 api_error bad_request(std::string message, std::string param = {}, std::string code = {});
-api_error model_not_found(std::string_view model);
+// Of a request that names a model: not_found means that one.
+api_error api_error_of(const base::error& why, std::string_view model);
 
 std::string envelope(const api_error& why);
 // With Retry-After (429, 503) and x-should-retry (409: false), which the SDK obeys.

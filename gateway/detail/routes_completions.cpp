@@ -267,8 +267,7 @@ void completion::done(std::size_t index, generate_done end) {
 void completion::failed(base::error why) {
   if (std::exchange(over_, true)) return;
   cancel();
-  const auto shown =
-      why.code == base::errc::not_found ? model_not_found(model_) : api_error_of(why);
+  const auto shown = api_error_of(why, model_);
   if (!streaming_) return out_->send(to_response(shown));
   out_->event(envelope(shown));
   out_->end();

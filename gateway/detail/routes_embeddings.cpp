@@ -87,7 +87,7 @@ void write_vector(std::string& to, const std::vector<float>& v, bool base64) {
   to += ']';
 }
 
-response to_response(const embedding_list& all, const std::string& model, bool base64) {
+response list_of(const embedding_list& all, const std::string& model, bool base64) {
   json::object usage;
   usage["prompt_tokens"] = all.tokens;
   usage["total_tokens"] = all.tokens;
@@ -109,18 +109,14 @@ response to_response(const embedding_list& all, const std::string& model, bool b
 void create(request in, backend& to, exchange_ptr out) {
   problem wrong;
   auto input = read(in, wrong);
-  if (wrong) return out->send(detail::to_response(*wrong));
+  if (wrong) return out->send(to_response(*wrong));
   const auto model = input.request.model;
   const auto handle = to.embed(
       std::move(input.request),
       on_home<embedding_list>(
           out, [out, model, base64 = input.base64](base::result<embedding_list> got) {
-            if (got)
-              out->send(to_response(*got, model, base64));
-            else if (got.error().code == base::errc::not_found)
-              out->send(detail::to_response(model_not_found(model)));
-            else
-              out->send(detail::to_response(got.error()));
+            out->send(
+                got ? list_of(*got, model, base64) : to_response(api_error_of(got.error(), model)));
           }));
   out->when_gone([handle] { handle->cancel(); });
 }

@@ -51,12 +51,8 @@ void find(request in, backend& to, exchange_ptr out) {
   const auto id = in.parameters[0];
   to.find_model(
       std::move(in.who), id, on_home<model_info>(out, [out, id](base::result<model_info> got) {
-        if (got)
-          out->send(json_response(model_object(*got)));
-        else if (got.error().code == base::errc::not_found)
-          out->send(to_response(model_not_found(id)));
-        else
-          out->send(to_response(got.error()));
+        out->send(
+            got ? json_response(model_object(*got)) : to_response(api_error_of(got.error(), id)));
       }));
 }
 

@@ -51,7 +51,7 @@ TEST_CASE("a required call is one of the functions offered, with arguments of it
         call("get_time", "{}")}) {
     INFO(text);
     CHECK(accepts(made, text));
-    const auto read = parse_tool_calls(form, made.opening.text + text, offered);
+    const auto read = parse_tool_calls(form, made.opening + text, offered);
     CHECK(read.content.empty());
     CHECK(read.calls.size() == 1);
   }
