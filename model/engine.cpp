@@ -27,16 +27,20 @@ constexpr std::size_t owners_max = 4096;
 
 base::result<std::unique_ptr<engine>> engine::make(
     std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-    const engine_limits& limits) {
+    const engine_limits& limits, std::optional<draft_model> draft) {
   base::check(
       limits.running_max >= 1 && limits.running_max <= forward_rows_max / 2,
       "sequences that leave a pass room for prompts");
   const auto type = model->kv_type(limits.cache_type);
   if (!type) return type.error();
-  const auto page = kv_pool::page_bytes(model->config(), *type);
+  auto page = kv_pool::page_bytes(model->config(), *type);
+  if (draft) {
+    if (auto fits = drafter::fits(*draft, *vocabulary); !fits) return fits.error();
+    page += drafter::page_bytes(*draft, limits.cache_type);
+  }
   // Never more than all places could fill.
   const auto most = std::uint64_t{kv_pages_for(model->config().context)} * (limits.running_max + 1);
-  const auto pages = std::min(limits.cache_bytes / page, most);
+  const auto pages = static_cast<std::uint32_t>(std::min(limits.cache_bytes / page, most));
   if (pages == 0)
     return error{
         errc::failed_precondition,
@@ -45,10 +49,12 @@ base::result<std::unique_ptr<engine>> engine::make(
             limits.cache_bytes >> 10, kv_page_tokens, page >> 10),
         "raise cache_mib of the node"};
   try {
-    auto pool =
-        std::make_shared<kv_pool>(model->config(), static_cast<std::uint32_t>(pages), *type);
-    return std::unique_ptr<engine>(
-        new engine(std::move(model), std::move(vocabulary), limits, std::move(pool)));
+    auto pool = std::make_shared<kv_pool>(model->config(), pages, *type);
+    auto guesses = draft ? std::make_unique<drafter>(
+                               std::move(*draft), model->bytes(), limits.cache_type, pages)
+                         : nullptr;
+    return std::unique_ptr<engine>(new engine(
+        std::move(model), std::move(vocabulary), limits, std::move(pool), std::move(guesses)));
   } catch (const std::bad_alloc&) {
     return error{
         errc::resource_exhausted,
@@ -58,11 +64,13 @@ base::result<std::unique_ptr<engine>> engine::make(
 
 engine::engine(
     std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-    const engine_limits& limits, std::shared_ptr<kv_pool> cache_pages)
+    const engine_limits& limits, std::shared_ptr<kv_pool> cache_pages,
+    std::unique_ptr<drafter> draft)
     : model_(std::move(model)),
       vocabulary_(std::move(vocabulary)),
       limits_(limits),
-      pool_(std::move(cache_pages)) {}
+      pool_(std::move(cache_pages)),
+      drafter_(std::move(draft)) {}
 
 std::span<const token_id> engine::member::tokens() const {
   return std::visit([](const auto& w) { return w.tokens(); }, what);
@@ -79,6 +87,11 @@ bool engine::member::finished() const {
 bool engine::member::wants_all_rows() const {
   const auto* e = std::get_if<model::embedding>(&what);
   return e != nullptr && e->how() == pooling::mean;
+}
+
+// Room for guesses after the last token.
+bool engine::member::reserve_ahead(std::size_t guesses) {
+  return cache.reserve(cache.size() + 1 + static_cast<std::uint32_t>(guesses));
 }
 
 std::uint64_t engine::cache_tokens() const noexcept {
@@ -167,6 +180,7 @@ void engine::admit() {
 void engine::preempt(members::iterator who) {
   auto& m = **who;
   m.cache.clear();
+  m.draft.reset();
   if (auto* e = m.embedding()) e->restart();
   m.preempted = true;
   ++counts_.preemptions;
@@ -201,23 +215,30 @@ void engine::include(member& m, std::span<const token_id> tokens, rows_kept want
   counts_.prompt_tokens += std::min(prompt, done + tokens.size()) - std::min(prompt, done);
 }
 
-void engine::plan() {
+void engine::plan(kernels::thread_pool& pool) {
   parts_.clear();
   in_part_.clear();
   begun_pages_.clear();
   rows_ = 0;
   plan_answers();
+  if (drafter_) draft(pool);
   plan_prompts();
 }
 
+// An answer's part of the rows, without the one of its last token; no more than it may still say.
+std::size_t engine::guesses_max(const member& m, std::size_t answers) const noexcept {
+  const std::size_t rows = limits_.guessing_rows_max / std::max<std::size_t>(answers, 1);
+  const std::size_t to_say = m.tokens_max() - m.tokens().size();
+  return std::min(std::max<std::size_t>(rows, 1), to_say) - 1;
+}
+
 // The last token, and what may follow it.
-void engine::guess(member& m, std::size_t most) {
+void engine::look_up(member& m, std::size_t most) {
   const auto tokens = m.tokens();
-  const auto guessed =
-      m.lookup.guess(tokens, std::min<std::size_t>(most, m.tokens_max() - tokens.size() - 1));
+  const auto guessed = m.lookup.guess(tokens, most);
   m.ahead.assign(1, tokens.back());
   // Never at the cost of somebody else's pages.
-  if (m.cache.reserve(m.cache.size() + 1 + static_cast<std::uint32_t>(guessed.size())))
+  if (m.reserve_ahead(guessed.size()))
     m.ahead.insert(m.ahead.end(), guessed.begin(), guessed.end());
 }
 
@@ -225,18 +246,38 @@ void engine::guess(member& m, std::size_t most) {
 void engine::plan_answers() {
   const auto answers = static_cast<std::size_t>(
       std::ranges::count_if(running_, [](const auto& m) { return m->speaks(); }));
-  const auto rows_each = limits_.guessing_rows_max / std::max<std::size_t>(answers, 1);
   for (std::size_t i = 0; i < running_.size();) {
     auto& m = *running_[i];
     if (!m.speaks()) {
       ++i;
     } else if (find_room(m, 1)) {
-      guess(m, rows_each > 1 ? rows_each - 1 : 0);
+      look_up(m, guesses_max(m, answers));
       include(m, m.ahead, rows_kept::all);
       ++i;
     } else {
       preempt(running_.begin() + static_cast<std::ptrdiff_t>(i));  // it is the youngest
     }
+  }
+}
+
+// What the draft model has to say to the answers in this step that found nothing in their texts.
+void engine::draft(kernels::thread_pool& pool) {
+  std::vector<drafter::request> asked;
+  for (auto* m : in_part_) {
+    const auto most = m->ahead.size() == 1 ? guesses_max(*m, in_part_.size()) : 0;
+    if (most == 0) continue;
+    if (!m->draft) m->draft.emplace(drafter_->begin());
+    asked.push_back({&*m->draft, m->tokens(), most});
+  }
+  drafter_->guess(asked, pool);
+  for (std::size_t i = 0; i < parts_.size(); ++i) {
+    auto& m = *in_part_[i];
+    const auto guessed = m.draft ? m.draft->guessed() : std::span<const token_id>{};
+    if (guessed.empty() || !m.reserve_ahead(guessed.size())) continue;
+    m.ahead.insert(m.ahead.end(), guessed.begin(), guessed.end());
+    parts_[i].tokens = m.ahead;
+    rows_ += guessed.size();
+    served_[m.owner] += guessed.size();
   }
 }
 
@@ -326,9 +367,10 @@ void engine::choose(kernels::thread_pool& pool) {
   });
   for (auto& [who, logits, made] : choices) {
     const auto guessed = logits.size() / vocab - 1, right = made.size() - 1;
-    who->lookup.learn(guessed, right);
-    counts_.guessed += guessed;
-    counts_.guessed_right += right;
+    const bool drafted = who->draft && !who->draft->guessed().empty();
+    if (!drafted) who->lookup.learn(guessed, right);
+    (drafted ? counts_.drafted : counts_.guessed) += guessed;
+    (drafted ? counts_.drafted_right : counts_.guessed_right) += right;
     counts_.answer_tokens += made.size();
     std::ranges::move(made, std::back_inserter(outputs_));
   }
@@ -352,6 +394,7 @@ void engine::settle() {
     if (m->answer() && m->cache.size() >= tokens.size())
       m->cache.truncate(static_cast<std::uint32_t>(tokens.size()) - 1);
     m->cache.publish(tokens);
+    if (m->draft) drafter_->settle(*m->draft, tokens);
     m->ahead.clear();
   }
   std::erase_if(running_, [](const auto& m) { return m->finished(); });
@@ -367,17 +410,22 @@ void engine::measure(std::chrono::steady_clock::duration took) noexcept {
 }
 
 std::span<const engine::output> engine::step(kernels::thread_pool& pool) {
-  const auto began = std::chrono::steady_clock::now();
   outputs_.clear();
   admit();
-  plan();
+  plan(pool);
   if (parts_.empty()) return {};
+  const auto began = std::chrono::steady_clock::now();
   compute(pool);
   choose(pool);
   pool_hidden();
   settle();
   measure(std::chrono::steady_clock::now() - began);
   return outputs_;
+}
+
+void engine::trim() {
+  pool_->trim();
+  if (drafter_) drafter_->trim();
 }
 
 // --- what it tells of itself -------------------------------------------------------------------

@@ -26,6 +26,7 @@
 #include <vector>
 
 #include "base/error.hpp"
+#include "model/drafter.hpp"
 #include "model/embedding.hpp"
 #include "model/forward_scratch.hpp"
 #include "model/kv_cache.hpp"
@@ -43,8 +44,8 @@ struct engine_limits {
   std::uint64_t waiting_tokens_max = 1u << 18;  // ...and what they are to take in and say, tokens
   // How long a step may take, about, while an answer is running.
   std::chrono::milliseconds step_target{50};
-  // Rows of a step up to which answers guess ahead (prompt_lookup.hpp); 0: they don't. A step of a
-  // few rows takes hardly longer than one of a single row.
+  // Rows of a step up to which answers guess ahead (prompt_lookup.hpp, then drafter.hpp where there
+  // is one); 0: they don't. A step of a few rows takes hardly longer than one of a single row.
   std::uint32_t guessing_rows_max = 8;
 };
 
@@ -55,7 +56,8 @@ struct engine_load {
   std::uint64_t prompt_tokens = 0;          // computed
   std::uint64_t shared_tokens = 0;          // of prompts, found in the cache
   std::uint64_t answer_tokens = 0;
-  std::uint64_t guessed = 0, guessed_right = 0;  // tokens
+  std::uint64_t guessed = 0, guessed_right = 0;  // tokens, by their own text
+  std::uint64_t drafted = 0, drafted_right = 0;  // by the draft model
   std::uint64_t preemptions = 0;
 };
 
@@ -64,11 +66,13 @@ class engine {
  public:
   using sequence_id = std::uint64_t;  // never used twice
 
+  // `draft`: a smaller model that guesses for it; both have their caches in cache_bytes.
   // failed_precondition: cache_bytes holds no page of this model, with both sizes.
   // resource_exhausted: the memory is not to be had. unsupported: no cache of cache_type for it.
+  // As drafter::fits for one that can't guess for it.
   static base::result<std::unique_ptr<engine>> make(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-      const engine_limits& limits);
+      const engine_limits& limits, std::optional<draft_model> draft = {});
   engine(const engine&) = delete;
   engine& operator=(const engine&) = delete;
 
@@ -103,7 +107,7 @@ class engine {
   // How long what is running and waiting will take, about; zero before anything was measured.
   std::chrono::microseconds backlog() const noexcept;
   // Forgets prefixes that nobody uses and gives their memory back.
-  void trim() { pool_->trim(); }
+  void trim();
 
  private:
   struct member {
@@ -113,6 +117,7 @@ class engine {
     kv_cache cache;
     bool preempted = false;
     prompt_lookup lookup;
+    std::optional<drafter::text> draft;  // once it was first asked for a guess
     std::vector<token_id> ahead;  // in this step: the last token and what is guessed after it
 
     sequence* answer() { return std::get_if<sequence>(&what); }
@@ -124,6 +129,7 @@ class engine {
     bool wants_all_rows() const;
     std::size_t left() const { return tokens().size() - cache.size(); }
     std::uint64_t tokens_to_go() const { return tokens_max() - cache.size(); }
+    bool reserve_ahead(std::size_t guesses);
     // An answer that has taken in all but its last token.
     bool speaks() { return answer() != nullptr && left() == 1; }
   };
@@ -131,7 +137,8 @@ class engine {
 
   engine(
       std::shared_ptr<const llama> model, std::shared_ptr<const tokenizer> vocabulary,
-      const engine_limits& limits, std::shared_ptr<kv_pool> cache_pages);
+      const engine_limits& limits, std::shared_ptr<kv_pool> cache_pages,
+      std::unique_ptr<drafter> draft);
   std::uint64_t cache_tokens() const noexcept;
   base::error busy() const;
   void admit();
@@ -139,12 +146,14 @@ class engine {
   std::uint32_t adopt(member& m);
   bool find_room(member& m, std::size_t tokens);
   void preempt(members::iterator who);
-  void plan();
+  void plan(kernels::thread_pool& pool);
   void plan_answers();
   void plan_prompts();
   std::size_t prompt_rows_max() const noexcept;
   void include(member& m, std::span<const token_id> tokens, rows_kept wanted);
-  void guess(member& m, std::size_t most);
+  void look_up(member& m, std::size_t most);
+  void draft(kernels::thread_pool& pool);
+  std::size_t guesses_max(const member& m, std::size_t answers) const noexcept;
   void compute(kernels::thread_pool& pool);
   void choose(kernels::thread_pool& pool);
   void pool_hidden();
@@ -155,6 +164,7 @@ class engine {
   const std::shared_ptr<const tokenizer> vocabulary_;
   const engine_limits limits_;
   const std::shared_ptr<kv_pool> pool_;
+  const std::unique_ptr<drafter> drafter_;       // null: there is none
   members running_;                              // in the order in which they were admitted
   members waiting_;                              // in the order in which they came
   std::map<std::string, std::uint64_t> served_;  // rows, by owner
