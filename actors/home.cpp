@@ -119,6 +119,10 @@ result<> home::parts::open_stores() {
   services.answers.limits.cache_bytes = options.cache_bytes;
   services.answers.limits.cache_type =
       options.cache_type == "q8_0" ? kernels::element::q8_0 : kernels::element::f16;
+  services.answers.draft = options.draft;
+  if (!options.draft.empty())
+    if (const auto found = services.models->find(options.draft); !found)
+      base::log_warning("node", "the draft model: {}", found.error().text());
   services.seed = options.seed ? options.seed : base::secure_random_u64();
   return {};
 }

@@ -21,6 +21,7 @@ struct home_options {
                                       // of the machine's memory
   std::uint64_t cache_bytes = 1ull << 30;  // what a model's running answers may take together
   std::string cache_type = "f16";          // of its numbers; or q8_0, in half the memory
+  std::string draft;                       // as inference_options::draft
   std::uint64_t seed = 0;                  // of the reconnect jitter; 0 draws one
 };
 

@@ -27,6 +27,9 @@ inline constexpr auto stream_piece_every = std::chrono::milliseconds{50};
 
 struct inference_options {
   model::engine_limits limits;  // of every engine
+  // The name of a model that guesses for the others of its vocabulary (model/drafter.hpp); empty:
+  // none. Where it can't be had they answer without it, and the log says why.
+  std::string draft;
   // A model that was not asked for this long gives its memory back.
   std::chrono::nanoseconds keep_idle = std::chrono::minutes{15};
 };

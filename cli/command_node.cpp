@@ -25,6 +25,7 @@ actors::home_options options_from(const settings& all) {
   options.model_bytes_max = std::uint64_t{all.models_mib} << 20;
   options.cache_bytes = std::uint64_t{all.cache_mib} << 20;
   options.cache_type = all.cache_type;
+  options.draft = all.draft;
   return options;
 }
 
@@ -118,7 +119,7 @@ result<int> run_up(settings all, bool make_key) {
 void add_node(program& to) {
   struct flags {
     join_flags join;
-    std::string name, state, models, http, link, cache_type;
+    std::string name, state, models, http, link, cache_type, draft;
     bool make_key = false;
     unsigned threads = 0, models_mib = 0, cache_mib = 0;
   };
@@ -131,6 +132,7 @@ void add_node(program& to) {
     if (given->models_mib) all.models_mib = given->models_mib;
     if (given->cache_mib) all.cache_mib = given->cache_mib;
     if (!given->cache_type.empty()) all.cache_type = given->cache_type;
+    if (!given->draft.empty()) all.draft = given->draft;
   };
   auto* node = add_command(
       to, "node", "run the home side: dials out to the coordinator, trains and answers",
@@ -183,6 +185,9 @@ void add_node(program& to) {
     command->add_option(
         "--cache-type", given->cache_type,
         "of its numbers: f16, or q8_0 in half the memory (default f16)");
+    command->add_option(
+        "--draft", given->draft,
+        "a small model that guesses for larger ones of its vocabulary (default: none)");
   }
   node->add_option("--state", given->state, "folder of the spool (default <home>/node)");
 }

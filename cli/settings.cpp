@@ -93,7 +93,8 @@ std::map<std::string, std::map<std::string, member>> members_of(settings& all) {
         {"threads", all.threads},
         {"models_mib", all.models_mib},
         {"cache_mib", all.cache_mib},
-        {"cache_type", all.cache_type}}},
+        {"cache_type", all.cache_type},
+        {"draft", all.draft}}},
   };
 }
 

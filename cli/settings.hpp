@@ -5,7 +5,7 @@
 //   [http]         address, port, behind_proxy, certificate, key
 //   [coordinator]  name, link_address, link_port, state
 //   [node]         name, coordinator ("host:port"), state, models, threads, models_mib,
-//                  cache_mib, cache_type
+//                  cache_mib, cache_type, draft
 #pragma once
 #include <cstdint>
 #include <filesystem>
@@ -38,6 +38,7 @@ struct settings {
   unsigned models_mib = 0;
   unsigned cache_mib = 1024;
   std::string cache_type = "f16";
+  std::string draft;
 };
 
 // Reads `file`, or $DLLS_CONFIG, or <home>/dlls.toml when it exists. invalid_argument names the
