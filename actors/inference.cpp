@@ -37,36 +37,49 @@ std::size_t wire_bytes(const token_info& info) {
   return bytes;
 }
 
+// Where a request finds its models: `draft` is the name of one that guesses, or empty.
+struct model_source {
+  std::shared_ptr<model_cache> models;
+  std::string draft;
+
+  result<models_in_use> get(const std::string& name) const {
+    auto on = models->get(name);
+    if (!on) return on.error();
+    if (draft.empty() || draft == name) return models_in_use{*on, nullptr};
+    return models_in_use{*on, models->get(draft)};
+  }
+};
+
 struct prepared_answer {
-  std::shared_ptr<const loaded_model> on;
+  models_in_use by;
   asked_generation asked;
 };
 
-result<prepared_answer> prepare(model_cache& models, const generation_spec& spec) {
-  auto on = models.get(spec.model);
-  if (!on) return on.error();
-  auto request = request_of(**on, spec);
+result<prepared_answer> prepare(const model_source& models, const generation_spec& spec) {
+  auto by = models.get(spec.model);
+  if (!by) return by.error();
+  auto request = request_of(*by->on, spec);
   if (!request) return request.error();
-  return prepared_answer{*on, std::move(*request)};
+  return prepared_answer{std::move(*by), std::move(*request)};
 }
 
 struct prepared_texts {
-  std::shared_ptr<const loaded_model> on;
+  models_in_use by;
   std::vector<model::embedding_request> texts;  // each can be begun
 };
 
-result<prepared_texts> prepare(model_cache& models, const embed& order) {
-  auto on = models.get(order.model);
-  if (!on) return on.error();
-  const auto& config = (*on)->weights->config();
+result<prepared_texts> prepare(const model_source& models, const embed& order) {
+  auto by = models.get(order.model);
+  if (!by) return by.error();
+  const auto& config = by->on->weights->config();
   if (order.dimensions > config.dim)
     return error{
         errc::invalid_argument, fmt::format("vectors of this model have {} dimensions", config.dim)}
         .about("dimensions");
-  prepared_texts made{*on, {}};
+  prepared_texts made{std::move(*by), {}};
   for (const auto& text : order.texts) {
     auto& one = made.texts.emplace_back();
-    one.tokens = (*on)->vocabulary->encode_document(text);
+    one.tokens = made.by.on->vocabulary->encode_document(text);
     if (auto begun = model::embedding::begin(config, one); !begun) {
       if (begun.error().code == errc::unsupported) return begun.error().about("model");
       return begun.error().about(fmt::format("input[{}]", made.texts.size() - 1));
@@ -238,19 +251,25 @@ class inference::text_batch::text final : public guest {
   std::uint32_t index_;
 };
 
+struct inference::room_parts {
+  std::shared_ptr<const loaded_model> on, draft;
+  std::unique_ptr<model::engine> engine;
+};
+
 // A model's engine and the guests at it. While a step runs on its thread the engine is the step's:
 // who comes or goes meanwhile is noted down.
 class inference::room {
  public:
   // `waiting_max`: of the engine.
-  room(
-      std::shared_ptr<const loaded_model> of, std::unique_ptr<model::engine> e,
-      std::size_t waiting_max)
-      : on(std::move(of)), engine_(std::move(e)), waiting_max_(waiting_max) {}
+  room(room_parts of, std::size_t waiting_max)
+      : on(std::move(of.on)),
+        draft(std::move(of.draft)),
+        engine_(std::move(of.engine)),
+        waiting_max_(waiting_max) {}
 
-  const std::shared_ptr<const loaded_model> on;
-  bool running = false;     // it has a task that runs it
-  bool to_release = false;  // and one that waits for the end of its use
+  const std::shared_ptr<const loaded_model> on, draft;  // draft: null where none guesses
+  bool running = false;                                 // it has a task that runs it
+  bool to_release = false;                              // and one that waits for the end of its use
   time_point idle_since{};
 
   result<model::sequence> begin(model::generation_request request) const {
@@ -369,12 +388,13 @@ runtime::task<result<T>> inference::prepared(std::function<result<T>()> work) {
 }
 
 runtime::stream<piece> inference::answer(generate order) {
-  std::function<result<prepared_answer>()> work = [models = models_, spec = order.spec] {
-    return prepare(*models, spec);
+  std::function<result<prepared_answer>()> work = [models = model_source{models_, options_.draft},
+                                                   spec = order.spec] {
+    return prepare(models, spec);
   };
   auto asked = co_await prepared(work);
   if (!asked) throw failure(asked.error());
-  auto at = room_for(asked->on);
+  auto at = room_for(asked->by);
   auto begun = at->begin(std::move(asked->asked.request));
   if (!begun) throw failure(begun.error());
   seat mine{at, std::move(*begun), std::move(asked->asked.reader), order};
@@ -392,12 +412,11 @@ runtime::stream<piece> inference::answer(generate order) {
 }
 
 runtime::stream<embedded> inference::embed_texts(embed order) {
-  std::function<result<prepared_texts>()> work = [models = models_, order] {
-    return prepare(*models, order);
-  };
+  std::function<result<prepared_texts>()> work = [models = model_source{models_, options_.draft},
+                                                  order] { return prepare(models, order); };
   auto asked = co_await prepared(work);
   if (!asked) throw failure(asked.error());
-  auto at = room_for(asked->on);
+  auto at = room_for(asked->by);
   text_batch mine{at, std::move(asked->texts), order};
   for (auto left = order.texts.size(); left > 0; --left) {
     if (mine.enter()) keep_going(at);
@@ -410,17 +429,34 @@ runtime::stream<embedded> inference::embed_texts(embed order) {
   }
 }
 
-std::shared_ptr<inference::room> inference::room_for(std::shared_ptr<const loaded_model> on) {
-  auto& at = rooms_[on.get()];
-  if (at) return at;
-  auto made = model::engine::make(on->weights, on->vocabulary, options_.limits);
-  if (!made) {
-    rooms_.erase(on.get());
-    throw failure(made.error());
+// An engine for a model, with one that guesses for it where that can be had.
+result<inference::room_parts> inference::equip(models_in_use by) const {
+  const auto& on = *by.on;
+  auto why = by.draft ? std::optional<error>{} : by.draft.error();
+  if (by.draft && *by.draft != nullptr) {
+    const auto& guesses = **by.draft;
+    auto made = model::engine::make(
+        on.weights, on.vocabulary, options_.limits,
+        model::draft_model{guesses.weights, guesses.vocabulary});
+    if (made) return room_parts{by.on, *by.draft, std::move(*made)};
+    why = made.error();
   }
+  if (why)
+    base::log_warning(
+        "inference", "{} answers without the draft model {}: {}", on.from.name, options_.draft,
+        why->text());
+  auto made = model::engine::make(on.weights, on.vocabulary, options_.limits);
+  if (!made) return made.error();
+  return room_parts{by.on, nullptr, std::move(*made)};
+}
+
+std::shared_ptr<inference::room> inference::room_for(models_in_use by) {
+  const auto* key = by.on.get();
+  if (const auto found = rooms_.find(key); found != rooms_.end()) return found->second;
+  auto parts = equip(std::move(by));
+  if (!parts) throw failure(parts.error());
   leave_idle_rooms();  // their caches make room for the new one's
-  return rooms_[on.get()] =
-             std::make_shared<room>(on, std::move(*made), options_.limits.waiting_max);
+  return rooms_[key] = std::make_shared<room>(std::move(*parts), options_.limits.waiting_max);
 }
 
 // An idle room keeps its model in use. One with guests who wait for their askers is not idle.
@@ -476,10 +512,11 @@ runtime::task<> inference::release_when_idle(std::weak_ptr<room> which) {
       pause = options_.keep_idle - idle;
       continue;
     }
-    auto on = at->on;
+    const auto on = at->on, draft = at->draft;
     rooms_.erase(on.get());
     at = nullptr;
     models_->release(on);
+    if (draft) models_->release(draft);
     base::log_info("inference", "released {}: nobody asked for it", on->from.name);
     co_return;
   }

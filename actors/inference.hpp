@@ -34,6 +34,12 @@ struct inference_options {
   std::chrono::nanoseconds keep_idle = std::chrono::minutes{15};
 };
 
+// A model, and the one that guesses for it: null where there is to be none, else it or why not.
+struct models_in_use {
+  std::shared_ptr<const loaded_model> on;
+  base::result<std::shared_ptr<const loaded_model>> draft;
+};
+
 class inference final : public runtime::co_actor<inference_actor> {
  public:
   // `preparing` loads models and encodes prompts; `thread` computes, with the threads of `compute`.
@@ -49,6 +55,7 @@ class inference final : public runtime::co_actor<inference_actor> {
   class seat;
   class text_batch;
   class room;
+  struct room_parts;
 
   // Ends, and its sequence with it before the next step, when the asker unsubscribes.
   runtime::stream<piece> answer(generate order);
@@ -56,7 +63,8 @@ class inference final : public runtime::co_actor<inference_actor> {
   // Runs on `preparing`; once more when idle rooms have made room.
   template <class T>
   runtime::task<base::result<T>> prepared(std::function<base::result<T>()> work);
-  std::shared_ptr<room> room_for(std::shared_ptr<const loaded_model> on);
+  base::result<room_parts> equip(models_in_use by) const;
+  std::shared_ptr<room> room_for(models_in_use by);
   // False: there were none.
   bool leave_idle_rooms();
   void keep_going(const std::shared_ptr<room>& at);

@@ -1,5 +1,6 @@
 // Prompts from the coordinator's side to the node's model and back, over links that end.
 #include <catch2/catch.hpp>
+#include <fstream>
 #include <numeric>
 
 #include "actors/cloud_backend.hpp"
@@ -393,6 +394,47 @@ TEST_CASE("a model that is loaded and idle makes room for another that somebody 
   CHECK(ask(w, 2, "hello", "", "other")->reason == "length");
   CHECK(first.expired());
   CHECK(ask(w, 3, "hello")->reason == "length");
+}
+
+TEST_CASE("a draft model is there with the model it guesses for, and goes with it") {
+  world w{seed_or(27)};
+  auto& home = add_answering_node(w);
+  const auto folder = home.services.models->folder();
+  REQUIRE(test::write_tiny_model(folder / "small.gguf", {.seed = 2}));
+  home.services.models->refresh();
+  const auto alone = ask(w, 1, "hello");
+  home.services.answers.draft = "small";
+  restart(w, home);
+  CHECK(ask(w, 2, "hello")->text == alone->text);
+  // The cache's, the room's, and this one.
+  CHECK(home.services.cache->get("small").value().use_count() == 3);
+  const std::weak_ptr<const actors::loaded_model> draft = home.services.cache->get("small").value();
+  w.advance(std::chrono::ceil<std::chrono::minutes>(home.services.answers.keep_idle) + 1min);
+  CHECK(draft.expired());
+  CHECK(embed(w, 3, {"hello"}, 0)->has_value());
+  CHECK(home.services.cache->get("small").value().use_count() == 3);
+}
+
+TEST_CASE("a draft model that is not to be had costs no answer") {
+  world w{seed_or(28)};
+  auto& home = add_answering_node(w);
+  const auto folder = home.services.models->folder();
+  const auto alone = ask(w, 1, "hello");
+  for (const auto* draft : {"missing", "broken", "tiny"}) {
+    INFO(draft);
+    std::ofstream(folder / "broken.gguf") << "GGUF";
+    home.services.answers.draft = draft;
+    restart(w, home);
+    CHECK(ask(w, 2, "hello")->text == alone->text);
+  }
+  // Nor one that is too large beside the model.
+  REQUIRE(test::write_tiny_model(folder / "large.gguf", {.layers = 12}));
+  home.services.models->refresh();
+  home.services.cache = std::make_shared<actors::model_cache>(
+      *home.services.models, std::filesystem::file_size(folder / "large.gguf"));
+  home.services.answers.draft = "large";
+  restart(w, home);
+  CHECK(ask(w, 3, "hello")->text == alone->text);
 }
 
 TEST_CASE("each process of the cloud begins its numbers somewhere else") {
