@@ -1,7 +1,5 @@
 #include "actors/home.hpp"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <caf/all.hpp>
 #include <thread>
@@ -11,6 +9,7 @@
 #include "actors/root_actor.hpp"
 #include "base/file.hpp"
 #include "base/log.hpp"
+#include "base/machine.hpp"
 #include "base/random.hpp"
 #include "runtime/inspect_server.hpp"
 #include "runtime/link/endpoint.hpp"
@@ -24,11 +23,6 @@ using base::error;
 using base::result;
 
 namespace {
-
-std::uint64_t machine_bytes() {
-  return static_cast<std::uint64_t>(sysconf(_SC_PHYS_PAGES)) *
-         static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE));
-}
 
 fs::path credentials_folder(const home_options& options) { return options.state / "credentials"; }
 
@@ -104,7 +98,8 @@ result<> home::parts::open_stores() {
       options.threads ? options.threads : std::max(1u, std::thread::hardware_concurrency());
   services.compute = std::make_shared<kernels::thread_pool>(threads);
   services.cache = std::make_shared<model_cache>(
-      *services.models, options.model_bytes_max ? options.model_bytes_max : machine_bytes() / 4 * 3,
+      *services.models,
+      options.model_bytes_max ? options.model_bytes_max : base::memory_bytes() / 4 * 3,
       services.compute);
   using pool_options = runtime::worker_pool::options;
   services.disk = std::make_shared<runtime::worker_pool>(pool_options{1, 1024, "disk"});

@@ -18,7 +18,7 @@ struct home_options {
   std::string name = "node";          // as in the certificate
   unsigned threads = 0;               // of the engine; 0: one a core
   std::uint64_t model_bytes_max = 0;  // what loaded models may take together; 0: three quarters
-                                      // of the machine's memory
+                                      // of base::memory_bytes()
   std::uint64_t cache_bytes = 1ull << 30;  // what a model's running answers may take together
   std::string cache_type = "f16";          // of its numbers; or q8_0, in half the memory
   std::string draft;                       // as inference_options::draft

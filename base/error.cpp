@@ -45,6 +45,8 @@ std::string_view name(errc code) noexcept {
       return "internal";
     case errc::unsupported:
       return "unsupported";
+    case errc::too_long:
+      return "too_long";
   }
   return "unknown";
 }

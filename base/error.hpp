@@ -31,6 +31,7 @@ enum class errc : unsigned char {
   io = 15,                  // the operating system refused
   internal = 16,            // a bug on our side, contained
   unsupported = 17,         // understood, and not built into this program
+  too_long = 18,            // more tokens than a model's context or its cache can ever hold
 };
 
 // The code's stable name, "not_found". Never fails.

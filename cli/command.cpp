@@ -19,6 +19,7 @@ int exit_code(errc code) noexcept {
       return 0;
     case errc::invalid_argument:
     case errc::unsupported:
+    case errc::too_long:
     case errc::version_mismatch:
       return 2;
     case errc::not_found:

@@ -114,14 +114,43 @@ result<int> run_up(settings all, bool make_key) {
   return 0;
 }
 
+// Models in memory, and what answers of them need.
+struct memory_flags {
+  unsigned models_mib = 0, cache_mib = 0;
+  std::string cache_type, draft;
+
+  void apply(settings& all) const {
+    if (models_mib) all.models_mib = models_mib;
+    if (cache_mib) all.cache_mib = cache_mib;
+    if (!cache_type.empty()) all.cache_type = cache_type;
+    if (!draft.empty()) all.draft = draft;
+  }
+};
+
+void add_memory_options(CLI::App& command, memory_flags& into) {
+  command.add_option(
+      "--models-mib", into.models_mib,
+      "memory for loaded models (default: three quarters of the machine's)");
+  command.add_option(
+      "--cache-mib", into.cache_mib,
+      "memory for the answers that run on one model, and for prefixes (default 1024)");
+  command.add_option(
+      "--cache-type", into.cache_type,
+      "of its numbers: f16, or q8_0 in half the memory (default f16)");
+  command.add_option(
+      "--draft", into.draft,
+      "a small model that guesses for larger ones of its vocabulary (default: none)");
+}
+
 }  // namespace
 
 void add_node(program& to) {
   struct flags {
     join_flags join;
-    std::string name, state, models, http, link, cache_type, draft;
+    memory_flags memory;
+    std::string name, state, models, http, link;
     bool make_key = false;
-    unsigned threads = 0, models_mib = 0, cache_mib = 0;
+    unsigned threads = 0;
   };
   auto given = std::make_shared<flags>();
   const auto apply = [given](settings& all) {
@@ -129,10 +158,7 @@ void add_node(program& to) {
     if (!given->state.empty()) all.node_state = given->state;
     if (!given->models.empty()) all.models = given->models;
     if (given->threads) all.threads = given->threads;
-    if (given->models_mib) all.models_mib = given->models_mib;
-    if (given->cache_mib) all.cache_mib = given->cache_mib;
-    if (!given->cache_type.empty()) all.cache_type = given->cache_type;
-    if (!given->draft.empty()) all.draft = given->draft;
+    given->memory.apply(all);
   };
   auto* node = add_command(
       to, "node", "run the home side: dials out to the coordinator, trains and answers",
@@ -176,18 +202,7 @@ void add_node(program& to) {
     command->add_option("--models", given->models, "folder of GGUF files (default <home>/models)")
         ->check(CLI::ExistingDirectory);
     command->add_option("--threads", given->threads, "for computing (default: one a core)");
-    command->add_option(
-        "--models-mib", given->models_mib,
-        "memory for loaded models (default: three quarters of the machine's)");
-    command->add_option(
-        "--cache-mib", given->cache_mib,
-        "memory for the answers that run on one model, and for prefixes (default 1024)");
-    command->add_option(
-        "--cache-type", given->cache_type,
-        "of its numbers: f16, or q8_0 in half the memory (default f16)");
-    command->add_option(
-        "--draft", given->draft,
-        "a small model that guesses for larger ones of its vocabulary (default: none)");
+    add_memory_options(*command, given->memory);
   }
   node->add_option("--state", given->state, "folder of the spool (default <home>/node)");
 }

@@ -13,7 +13,7 @@
 // Errors become HTTP by their code: invalid_argument 400, unauthenticated 401, permission_denied
 // 403, not_found 404, already_exists and failed_precondition and stale and cancelled 409,
 // resource_exhausted 429, storage_full 507, unavailable 503, deadline_exceeded 504, unsupported
-// 400, the rest 500 (the text of an `internal` or `io` error is logged, not sent).
+// and too_long 400, the rest 500 (the text of an `internal` or `io` error is logged, not sent).
 #pragma once
 #include <cstddef>
 #include <cstdint>

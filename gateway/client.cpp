@@ -47,15 +47,17 @@ base::errc code_of(unsigned status, std::string_view code) {
     default:
       break;
   }
+  if (code == "context_length_exceeded") return errc::too_long;
   if (status / 100 == 4) return code == "unsupported" ? errc::unsupported : errc::invalid_argument;
   return errc::internal;
 }
 
 // In a stream there is no status: the envelope's code has to do (gateway/detail/errors.cpp).
 unsigned status_of(std::string_view code) {
-  constexpr std::array<std::pair<std::string_view, unsigned>, 8> known{
+  constexpr std::array<std::pair<std::string_view, unsigned>, 9> known{
       {{"invalid_value", 400},
        {"unsupported", 400},
+       {"context_length_exceeded", 400},
        {"model_not_found", 404},
        {"not_found", 404},
        {"rate_limit_exceeded", 429},

@@ -17,7 +17,7 @@ base::result<embedding> embedding::begin(const llama_config& config, embedding_r
   if (auto checked = check_ids(config, request.tokens); !checked) return checked.error();
   if (request.tokens.size() > config.context)
     return error{
-        errc::invalid_argument,
+        errc::too_long,
         fmt::format(
             "the input has {} tokens, the model's context {}", request.tokens.size(),
             config.context),

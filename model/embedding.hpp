@@ -22,8 +22,8 @@ struct embedding_request {
 // Movable, one thread at a time.
 class embedding {
  public:
-  // invalid_argument: no tokens, an id outside the vocabulary, or more tokens than the model's
-  // context (the message carries both numbers). unsupported: the request leaves the pooling to a
+  // too_long: more tokens than the model's context (the message carries both numbers).
+  // invalid_argument: no tokens, or an id outside the vocabulary. unsupported: the request leaves the pooling to a
   // model file that says one which we do not compute.
   static base::result<embedding> begin(const llama_config& config, embedding_request request);
 

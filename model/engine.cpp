@@ -113,7 +113,7 @@ base::result<engine::sequence_id> engine::add(work what, const std::string& owne
   std::uint64_t tokens = added->tokens_max();
   if (tokens > cache_tokens())
     return error{
-        errc::invalid_argument,
+        errc::too_long,
         fmt::format(
             "{} {} tokens, the memory for this model holds {}",
             added->answer() ? "prompt and answer may take" : "the input takes", tokens,

@@ -83,7 +83,7 @@ class engine {
   base::result<embedding> begin(embedding_request request) const;
 
   using work = std::variant<sequence, embedding>;
-  // invalid_argument: too long for the whole cache; resource_exhausted: too many wait, with the
+  // too_long for the whole cache; resource_exhausted: too many wait, with the
   // time after which to try again. `owner`: whom it is served to, for fairness.
   base::result<sequence_id> add(work what, const std::string& owner);
   // It is gone before the next step. No effect on one that has ended.

@@ -29,7 +29,7 @@ base::result<> check_request(
   if (auto checked = check_ids(config, request.prompt); !checked) return checked;
   if (request.prompt.size() >= config.context)
     return error{
-        errc::invalid_argument,
+        errc::too_long,
         fmt::format(
             "the prompt has {} tokens and leaves no room in the model's context of {}",
             request.prompt.size(), config.context),

@@ -57,10 +57,10 @@ struct generation_usage {
 // thread at a time.
 class sequence {
  public:
-  // invalid_argument: an empty prompt, an id outside the vocabulary, a prompt that leaves no room
-  // in the model's context (the message carries both numbers), max_tokens of 0, more than 16 stop
-  // strings or one that is empty or no UTF-8, or sampling settings out of range. corrupt: a
-  // tokenizer with more tokens than the model.
+  // too_long: a prompt that leaves no room in the model's context (the message carries both
+  // numbers). invalid_argument: an empty prompt, an id outside the vocabulary, max_tokens of 0,
+  // more than 16 stop strings or one that is empty or no UTF-8, or sampling settings out of range.
+  // corrupt: a tokenizer with more tokens than the model.
   static base::result<sequence> begin(
       const llama_config& config, std::shared_ptr<const tokenizer> vocabulary,
       generation_request request);

@@ -13,7 +13,7 @@ namespace dlls::runtime {
 namespace {
 
 constexpr auto our_category = caf::atom("dlls");
-constexpr auto last_code = static_cast<std::uint8_t>(base::errc::unsupported);
+constexpr auto last_code = static_cast<std::uint8_t>(base::errc::too_long);
 
 base::error ours(const caf::error& e) {
   const auto& context = e.context();

@@ -27,6 +27,8 @@ mapping mapping_of(errc code) {
       return {400, "invalid_request_error", "invalid_value"};
     case errc::unsupported:
       return {400, "invalid_request_error", "unsupported"};
+    case errc::too_long:
+      return {400, "invalid_request_error", "context_length_exceeded"};
     case errc::unauthenticated:
       return {401, "authentication_error", "invalid_api_key"};
     case errc::permission_denied:

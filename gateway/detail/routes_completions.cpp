@@ -267,6 +267,7 @@ void completion::done(std::size_t index, generate_done end) {
 void completion::failed(base::error why) {
   if (std::exchange(over_, true)) return;
   cancel();
+  if (why.code == base::errc::too_long) why = why.about(chat_ ? "messages" : "prompt");
   const auto shown = api_error_of(why, model_);
   if (!streaming_) return out_->send(to_response(shown));
   out_->event(envelope(shown));

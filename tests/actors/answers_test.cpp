@@ -295,7 +295,7 @@ TEST_CASE("texts are embedded in their order, many more than are computed at onc
   const auto wide = embed(w, 2, {"hello"}, 33)->error();
   CHECK((wide.code == errc::invalid_argument && wide.param == "dimensions"));
   const auto long_one = embed(w, 3, {"hello", std::string(500, 'x')}, 0)->error();
-  CHECK((long_one.code == errc::invalid_argument && long_one.param == "input[1]"));
+  CHECK((long_one.code == errc::too_long && long_one.param == "input[1]"));
   CHECK(embed(w, 4, {"hello"}, 0, "nobody")->error().code == errc::not_found);
 
   home.answering_gate = std::make_unique<turnstile>(*home.services.answering);

@@ -136,6 +136,7 @@ def too_long_prompt(dlls):
         return "no model file"
     body = expect(lambda: chat(dlls, messages=[{"role": "user", "content": "word " * 9000}]), 400)
     assert "8192" in body, f"the context's size is not named: {body}"
+    assert '"context_length_exceeded"' in body and '"messages"' in body, body
     expect(lambda: chat(dlls, messages=[{"role": "user", "content": "x" * 2_000_000}]), 413)
     assert chat(dlls)["choices"][0]["message"]["content"]
 

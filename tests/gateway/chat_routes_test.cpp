@@ -412,6 +412,12 @@ TEST_CASE("what the node says of a request comes with its place and its time") {
   auto a = ask(backend, "POST", chat, {chat_body()});
   CHECK(a.status == 400);
   CHECK(a.error("param") == "tools[3].function.parameters");
+  why = {base::errc::too_long, "the prompt has 9000 tokens"};
+  backend.fail_with(why);
+  a = ask(backend, "POST", chat, {chat_body()});
+  CHECK(a.status == 400);
+  CHECK(a.error("code") == "context_length_exceeded");
+  CHECK(a.error("param") == "messages");
   why = {base::errc::resource_exhausted, "full"};
   for (const auto& [told, sent] : {std::pair{17u, "17"}, std::pair{4000u, "60"}}) {
     why.retry_after_s = told;

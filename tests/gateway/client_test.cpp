@@ -58,7 +58,7 @@ TEST_CASE("the client turns a refusal back into the error that the server meant"
        {base::errc::already_exists, base::errc::failed_precondition, base::errc::stale,
         base::errc::resource_exhausted, base::errc::storage_full, base::errc::unavailable,
         base::errc::deadline_exceeded, base::errc::permission_denied, base::errc::unsupported,
-        base::errc::internal}) {
+        base::errc::too_long, base::errc::internal}) {
     l.backend->fail_with({code, "because"});
     CHECK(c.get("/v1/models").error().code == code);
   }

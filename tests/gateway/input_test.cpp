@@ -276,6 +276,7 @@ TEST_CASE("each kind of failure has its status, and our own faults keep their te
   const auto status = [](errc code) { return api_error_of(base::error{code, "why"}).status; };
   CHECK(status(errc::invalid_argument) == 400);
   CHECK(status(errc::unsupported) == 400);
+  CHECK(status(errc::too_long) == 400);
   CHECK(status(errc::unauthenticated) == 401);
   CHECK(status(errc::permission_denied) == 403);
   CHECK(status(errc::not_found) == 404);

@@ -188,7 +188,7 @@ TEST_CASE("what can never fit is refused with both numbers, what need not end is
   const auto e = on.make({}, 3);
   const auto refused = e->add(e->begin(ask(prompt_of(100, 1), 93)).value(), "a");
   REQUIRE(refused.has_error());
-  CHECK(refused.error().code == errc::invalid_argument);
+  CHECK(refused.error().code == errc::too_long);
   CHECK(refused.error().message.find("193") != std::string::npos);
   CHECK(refused.error().message.find("192") != std::string::npos);
   auto open_end = ask(prompt_of(100, 1), 1);

@@ -105,7 +105,7 @@ TEST_CASE("a prompt that fills the context is refused with both numbers") {
   const auto made =
       generation::start(on.weights, on.vocabulary, greedy(std::vector<token_id>(130, 70), 4));
   REQUIRE(made.has_error());
-  CHECK(made.error().code == errc::invalid_argument);
+  CHECK(made.error().code == errc::too_long);
   CHECK(made.error().message.find("130") != std::string::npos);
   CHECK(made.error().message.find("128") != std::string::npos);
 }
