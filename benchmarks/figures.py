@@ -1,6 +1,6 @@
-"""What is drawn of benchmarks/results.md, as plain data: figures of panels of groups of bars. No value
-stands here: all come from the tables, with the conditions from the text behind them. A table that says
-"missed" where its ratio says otherwise, or the other way round, is unreadable."""
+"""What is drawn of benchmarks/results.md, as plain data: figures of panels of groups of bars. No
+value stands here: all come from the tables, with the conditions from the text around them. A table
+that says "missed" where its ratio says otherwise, or the other way round, is unreadable."""
 import re
 
 import tables
@@ -10,6 +10,7 @@ DEPTHS = "And behind a long prompt?"
 CLIENTS = "And many clients at once?"
 START = "And on a busy machine, at the start, and in memory?"
 KERNELS = "How fast is each weight type?"
+PAIRS = "×: as a multiple of llama.cpp's; targets are such multiples, too"
 PHASES = ("prefill", "decode")
 
 
@@ -18,8 +19,10 @@ def bar(value, label=None, target=None, missed=False):
     return {"value": value, "label": label or f"{value:g}", "target": target, "missed": missed}
 
 
-def panel(title, unit, groups, **more):
+def panel(table, title, unit, groups, **more):
     """groups: {label: {series: bar}}. line: a value that all are to be seen against."""
+    if not groups:
+        table.fail(f'no row for the plot "{title}"')
     return {"title": title, "unit": unit, "groups": groups, **more}
 
 
@@ -80,8 +83,6 @@ def typed_groups(table, phase, column, target_column, form):
         if not name:
             table.fail(f'row "{row[0]}" is not "{phase} N, TYPE"')
         groups[name.group(1)] = {series: bars[series] for series in sorted(bars)}
-    if not groups:
-        table.fail(f'no row begins with "{phase}"')
     return groups
 
 
@@ -98,8 +99,9 @@ def ratios(results):
     panels = []
     for phase in PHASES:
         groups = typed_groups(table, phase, "ratio", "target", "{:.2f}")
-        panels.append(panel(f"{phase}, {tokens_of(table, phase)} tokens", "ratio to llama.cpp", groups,
-                            line=1, line_label="as fast as llama.cpp"))
+        panels.append(panel(
+            table, f"{phase}, {tokens_of(table, phase)} tokens", "ratio to llama.cpp", groups, line=1,
+            line_label="as fast as llama.cpp"))
     return figure("Tokens a second, as a multiple of llama.cpp's", panels, [table.sentence()])
 
 
@@ -120,7 +122,8 @@ def decode_rows(table):
         if not found:
             table.fail(f'row "{row[0]}" is not "decode N, N threads, caches of TYPE"')
         threads, caches = found.groups()
-        yield threads, caches.replace("ours of ", "ours ").replace(", the peer's of ", ",\npeer "), row
+        caches = caches.replace("ours of ", "ours ").replace(", the peer's of ", ",\npeer ")
+        yield threads, caches, row
 
 
 def behind_prompt(table):
@@ -141,26 +144,28 @@ def decode_at_depth(results):
                                for threads, caches, row in decode_rows(table)}
     return figure(
         "Decode behind a prompt, by cache type, Q4_1",
-        [panel(f"behind {depth} tokens", "tokens/s", groups)
-         for depth, (_, groups) in sorted(found.items())],
-        [f"Behind {depth}: {table.sentence()}" for depth, (table, _) in sorted(found.items())],
+        [panel(table, f"behind {depth} tokens", "tokens/s", groups)
+         for depth, (table, groups) in sorted(found.items())],
+        [PAIRS] + [f"Behind {depth}: {table.sentence()}"
+                   for depth, (table, _) in sorted(found.items())],
         same_axis=True)
 
 
 def read_limit(results):
     typed = results.one(TYPES)
-    unit = "% of the read limit"
+    unit, all_of_it = "% of the read limit", "all that memory gives"
     panels = [panel(
-        f"by weight type, behind {tokens_of(typed, 'prefill')} tokens", unit,
+        typed, f"by weight type, behind {tokens_of(typed, 'prefill')} tokens", unit,
         typed_groups(typed, "decode", "of the read limit", "target of that", "{:g} %"),
-        line=100, line_label="all that memory gives")]
+        line=100, line_label=all_of_it)]
     notes = [typed.sentence(), typed.sentence("The read limit is")]
     for depth, table in sorted(depths(results).items()):
         groups = {}
         for threads, caches, row in decode_rows(table):
             value = table.number(row, "of the read limit")
             groups.setdefault(caches, {})[threads] = bar(value, f"{value:g} %")
-        panels.append(panel(f"Q4_1 by cache type, behind {depth} tokens", unit, groups, line=100))
+        panels.append(panel(table, f"Q4_1 by cache type, behind {depth} tokens", unit, groups,
+                            line=100, line_label=all_of_it))
         notes.append(f"Behind {depth}: {table.sentence()}")
     return figure("Decode: the share of what threads can read from memory", panels, notes,
                   same_axis=True)
@@ -170,10 +175,11 @@ def many_clients(results):
     table = results.one(CLIENTS)
     rates, waits = {}, {}
     for row in table.rows:
-        found = re.fullmatch(r"(\d+ clients), (.*)[,:] (tokens/s in all|first token, mean, s)", row[0])
+        found = re.fullmatch(
+            r"(\d+ clients), (.*)[,:] (tokens/s in all|first token, mean, s)", row[0])
         if not found:
-            table.fail(f'row "{row[0]}" is not "N clients, WHAT: tokens/s in all" or "...: first token, '
-                       'mean, s"')
+            table.fail(f'row "{row[0]}" is neither "N clients, WHAT: tokens/s in all" nor '
+                       '"N clients, WHAT: first token, mean, s"')
         label = found.group(1) + "\n" + found.group(2).replace(", ", ",\n")
         if found.group(3).startswith("tokens/s"):
             rates[label] = row_pair(table, row)
@@ -181,9 +187,9 @@ def many_clients(results):
             waits[label] = row_pair(table, row, lower_is_better=True)
     return figure(
         f"Many clients at once, {table.columns[0]}",
-        [panel("tokens a second, all clients together", "tokens/s", rates),
-         panel("mean time to the first token (less is better)", "s", waits)],
-        [table.sentence()])
+        [panel(table, "tokens a second, all clients together", "tokens/s", rates),
+         panel(table, "first token, mean (less is better)", "s", waits)],
+        [PAIRS, table.sentence()])
 
 
 def start(results):
@@ -192,8 +198,10 @@ def start(results):
     for pattern in ("start to first token", "resident"):
         row = table.row(pattern)
         what, unit = row[0].rsplit(", ", 1)
-        panels.append(panel(what, unit, {"less is better": row_pair(table, row, lower_is_better=True)}))
-    return figure(f"Start and memory, {table.columns[0]}", panels, [table.sentence()])
+        panels.append(panel(table, f"{what} (less is better)", unit,
+                            {"": row_pair(table, row, lower_is_better=True)}))
+    return figure(f"Start and memory, {table.columns[0]}", panels,
+                  [PAIRS, table.sentence()])
 
 
 def weight_types(results):
@@ -205,10 +213,8 @@ def weight_types(results):
         for row in table.rows:
             values = {name: table.number(row, f"{name}: {rows}") for name in ("AVX2", "AVX-512")}
             groups[row[0]] = {name: bar(value) for name, value in values.items()}
-        panels.append(panel(title, "GMAC/s", groups))
-    return figure("Products with each weight type, one thread", panels,
-                  ["bench_ops: weights (576, 1536) times activations of 8 bits, a second of processor time"],
-                  stacked=True)
+        panels.append(panel(table, title, "GMAC/s", groups))
+    return figure("Products with each weight type", panels, [table.lead], stacked=True)
 
 
 ALL = {"ratios": ratios, "depth": decode_at_depth, "clients": many_clients, "start": start,

@@ -11,7 +11,8 @@ class markdown_table:
     def __init__(self, heading, columns):
         self.heading, self.columns = heading, columns
         self.rows = []  # of cells, as many as there are columns
-        self.note = ""  # the first paragraph behind the table, as plain text
+        self.lead = ""  # the paragraph before the table, as plain text
+        self.note = ""  # the first paragraph behind it
 
     def fail(self, why):
         raise unreadable_table(f'under "{self.heading}", table "{self.columns[0]}": {why}')
@@ -81,19 +82,24 @@ class document:
     def __init__(self, text):
         self.tables = {}  # heading: tables
         heading = ""
-        last = None  # the table that the next paragraph belongs to
+        lead, last = "", None  # paragraph and table before
         for block in re.split(r"\n\s*\n", text):
             lines = block.strip().splitlines()
             while lines and lines[0].startswith("#"):
-                heading, last = lines.pop(0).lstrip("#").strip(), None
+                heading = lines.pop(0).lstrip("#").strip()
+                lead, last = "", None
                 self.tables.setdefault(heading, [])
             if lines and lines[0].startswith("|"):
                 last = read_table(heading, lines)
+                last.lead = lead
                 self.tables.setdefault(heading, []).append(last)
             elif any(line.startswith("|") for line in lines):
-                raise unreadable_table(f'under "{heading}": a table without an empty line before it')
-            elif lines and last and not last.note and not lines[0].startswith("!["):
-                last.note = plain(" ".join(lines))
+                raise unreadable_table(
+                    f'under "{heading}": a table without an empty line before it')
+            elif lines and not lines[0].startswith("!["):
+                lead = plain(" ".join(lines))
+                if last and not last.note:
+                    last.note = lead
 
     def all(self, heading, first_column):
         """Tables under a heading whose first column's name matches."""
@@ -105,6 +111,6 @@ class document:
     def one(self, heading, first_column=".*"):
         found = self.all(heading, first_column)
         if len(found) != 1:
-            raise unreadable_table(f'under "{heading}" are {len(found)} tables, not one, whose first '
-                                   f'column is "{first_column}"')
+            raise unreadable_table(f'under "{heading}" are {len(found)} tables, not one, whose '
+                                   f'first column is "{first_column}"')
         return found[0]
