@@ -23,8 +23,8 @@ struct embedding_request {
 class embedding {
  public:
   // too_long: more tokens than the model's context (the message carries both numbers).
-  // invalid_argument: no tokens, or an id outside the vocabulary. unsupported: the request leaves the pooling to a
-  // model file that says one which we do not compute.
+  // invalid_argument: no tokens, or an id outside the vocabulary. unsupported: the request leaves
+  // the pooling to a model file that says one which we do not compute.
   static base::result<embedding> begin(const llama_config& config, embedding_request request);
 
   std::span<const token_id> tokens() const noexcept { return tokens_; }
