@@ -56,7 +56,8 @@ TEST_CASE("as many tokens are guessed as give the most in a time") {
   CHECK(draft_length(1.0, 0.1, 7) == 7);
   CHECK(draft_length(0.0, 0.1, 7) == 0);
   CHECK(draft_length(0.5, 0.6, 7) == 0);  // a guess costs more than it brings
-  CHECK(draft_length(0.5, 0.4, 7) == 1);
+  CHECK(draft_length(0.5, 0.4, 7) == 0);  // 1.5 in 1.4 passes: hardly more than it costs
+  CHECK(draft_length(0.5, 0.3, 7) == 1);
   CHECK(draft_length(0.9, 0.1, 0) == 0);
   // 1 + .8 + .64 + .512 = 2.952 in 1.6 passes; with two 2.44 in 1.4, with four 3.3616 in 1.8.
   CHECK(draft_length(0.8, 0.2, 7) == 4);
@@ -121,7 +122,7 @@ TEST_CASE("a good draft model saves passes, a bad one is soon not asked any more
     return steps;
   };
   const auto good = on.make({});
-  CHECK(steps_of(*good) < 230);
+  CHECK(steps_of(*good) < 270);
   on.draft = stranger();
   const auto bad = on.make({});
   CHECK(steps_of(*bad) > 250);
